@@ -1,0 +1,67 @@
+"""The built-in algorithms by name, and the container images that hold them."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from sagespark.algorithms.kmeans import KMEANS
+from sagespark.algorithms.spec import AlgorithmSpec
+from sagespark.core.errors import ValidationError
+
+ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS,)}
+"""The algorithms whose rows are declared, by image repository."""
+
+_IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>[a-z0-9.-]+)/"
+    r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?"
+)
+
+
+@cache
+def _images() -> dict[str, Any]:
+    text = resources.files("sagespark.algorithms").joinpath("images.json").read_text(encoding="utf-8")
+    table: dict[str, Any] = json.loads(text)
+    return table
+
+
+def image_uri(algorithm: str, region: str, version: str | None = None) -> str:
+    """Return the URI of the algorithm's image in a region.
+
+    Parameters
+    ----------
+    algorithm : str
+        Repository, such as ``kmeans``.
+    region : str
+        AWS region.
+    version : str or None
+        Tag; None: the spec's.
+
+    Raises
+    ------
+    ValidationError
+        If AWS publishes no image of it there; the message names the regions that have one.
+    """
+    table = _images()
+    accounts: dict[str, str] = table["registries"].get(algorithm, {})
+    if region not in accounts:
+        raise ValidationError(
+            f"AWS publishes no image of {algorithm!r} in region {region!r}; "
+            f"it does in {', '.join(sorted(accounts)) or 'none'}",
+            "image_uri",
+        )
+    suffix = next((s for prefix, s in table["suffixes"].items() if region.startswith(prefix)), "amazonaws.com")
+    tag = version or ALGORITHMS[algorithm].version
+    return f"{accounts[region]}.dkr.ecr.{region}.{suffix}/{algorithm}:{tag}"
+
+
+def algorithm_of(image: str) -> AlgorithmSpec | None:
+    """Return the built-in algorithm that an image URI names, or None where it is another image."""
+    match = _IMAGE.fullmatch(image)
+    if match is None or match["repository"] not in ALGORITHMS:
+        return None
+    accounts = set(_images()["registries"][match["repository"]].values())
+    return ALGORITHMS[match["repository"]] if match["account"] in accounts else None

@@ -1,0 +1,1 @@
+"""Inert building blocks: errors, time, names, S3 locations, settings. Standard library only."""
