@@ -1,0 +1,1 @@
+"""Containers of the embedded service: real processes under the ``/opt/ml`` contract, and the programs inside."""

@@ -1,0 +1,125 @@
+"""Find out once whether this machine gives a container namespaces of its own, and say so."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+_log = logging.getLogger(__name__)
+_PROBE_SECONDS = 20.0
+_PROOF = "isolation-probe"
+
+
+class ContainerError(Exception):
+    """A container could not be started; the message is the kernel's reason."""
+
+
+def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start the launcher with its orders and wait until the program runs.
+
+    Parameters
+    ----------
+    orders : mapping
+        ``isolated``, ``network``, ``opt_ml``, ``hosts`` (a file), ``host``, ``program``, ``environment``, ``folder``
+        (working folder) and ``port``, as ``launcher.py`` reads them.
+    stdout : int
+        File descriptor, or one of ``subprocess``'s constants, that takes standard output and error.
+    timeout : float
+        Seconds until the program must have been started.
+
+    Returns
+    -------
+    Popen, socket
+        The launcher, and this end of the socket: closing it kills the container.
+
+    Raises
+    ------
+    ContainerError
+        If a namespace or a mount is refused, or nothing answers in time.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(LAUNCHER), str(theirs.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+            cwd="/",
+        )
+    try:
+        assert process.stdin is not None  # asked for above
+        with process.stdin as orders_pipe:
+            orders_pipe.write(json.dumps(dict(orders)).encode())
+        ours.settimeout(timeout)
+        answer = ours.recv(4096)
+        ours.settimeout(None)
+        if not answer:
+            raise ContainerError("the container's launcher ended before it started the program")
+        reason = json.loads(answer).get("error")
+        if reason:
+            raise ContainerError(reason)
+    except (OSError, ContainerError) as error:
+        ours.close()
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        if isinstance(error, ContainerError):
+            raise
+        raise ContainerError(f"the container's launcher did not answer: {error}") from error
+    return process, ours
+
+
+def probe() -> str | None:
+    """Run a program in namespaces of its own; return None where that works, else the reason why not."""
+    with tempfile.TemporaryDirectory(prefix="sagespark-probe-") as name:
+        folder = Path(name)
+        (folder / "ml").mkdir()
+        (folder / "ml" / _PROOF).touch()
+        hosts = folder / "hosts"
+        hosts.write_text("127.0.0.1 localhost\n")
+        orders = {
+            "isolated": True,
+            "network": True,
+            "opt_ml": str(folder / "ml"),
+            "hosts": str(hosts),
+            "host": "probe",
+            "program": ["test", "-e", f"/opt/ml/{_PROOF}"],
+            "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin"},
+            "folder": "/opt/ml",
+            "port": 8080,
+        }
+        try:
+            process, lifeline = launch(orders, subprocess.DEVNULL, _PROBE_SECONDS)
+        except ContainerError as error:
+            return str(error)
+        with lifeline:
+            code = process.wait(_PROBE_SECONDS)
+        return None if code == 0 else f"a probe in namespaces of its own ended with exit code {code}"
+
+
+def detect() -> bool:
+    """Tell whether containers can be isolated; the log says it, loudly where they cannot."""
+    reason = probe()
+    if reason is None:
+        _log.info("Containers run in user, mount, process and host-name namespaces of their own: /opt/ml is private")
+        return True
+    _log.warning(
+        "USER NAMESPACES ARE OFF (%s). Containers are NOT isolated: they see this machine's files, processes and "
+        "ports, and find their folders by SAGEMAKER_BASE_DIR instead of /opt/ml and their port by "
+        "SAGEMAKER_BIND_TO_PORT. Programs that hard-code /opt/ml or port 8080 fail. Way out: allow unprivileged "
+        "user namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, "
+        "user.max_user_namespaces > 0).",
+        reason,
+    )
+    return False

@@ -1,0 +1,265 @@
+"""Containers: real processes under the ``/opt/ml`` contract.
+
+What a container is here: a program, a folder that it sees as ``/opt/ml``, an environment, a host name, and its output
+line by line. :class:`ContainerRuntime` starts them, :class:`Container` watches, stops and connects to one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from sagespark.core.clock import Clock, SystemClock, token
+from sagespark.local.containers import isolation, orphans
+from sagespark.local.containers.images import Image, resolve
+
+SERVING_PORT = 8080
+"""Port of ``/ping`` and ``/invocations`` in the container contract."""
+MAX_LINE = 256 * 1024
+"""Longest line of output in bytes, as CloudWatch Logs bounds an event; longer ones are cut into several."""
+_START_SECONDS = 60.0
+_KILL_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """What to run."""
+
+    image: str
+    """Image URI; only told in the log, since :func:`resolve` has made the program of it."""
+    program: tuple[str, ...]
+    """Arguments of the program, the first one its name."""
+    opt_ml: Path
+    """Folder of this machine that the program sees as ``/opt/ml``."""
+    environment: Mapping[str, str]
+    """The whole environment, but for what the runtime adds (``PATH``, ``HOME``, the two fallback variables)."""
+    host: str = "algo-1"
+    """Host name."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Names of the job's other hosts and their loopback addresses."""
+    port: int | None = None
+    """Port the program serves on, :data:`SERVING_PORT`; None: it serves nothing, and shares the network."""
+
+
+class Container:
+    """A running container.
+
+    Made by :meth:`ContainerRuntime.run`. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        lifeline: socket.socket,
+        on_line: Callable[[str], None],
+        port: int | None,
+        own_network: bool,
+        on_end: Callable[[], None],
+    ) -> None:
+        assert process.stdout is not None  # launched with a pipe
+        self._process = process
+        self._lifeline = lifeline
+        self._lock = threading.Lock()
+        self._port = port
+        self._own_network = own_network
+        self._on_end = on_end
+        self._output: IO[bytes] = process.stdout
+        self._on_line = on_line
+        self._reader = threading.Thread(target=self._read, name=f"container-{process.pid}", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the container's launcher, whose end is the container's."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the container runs or its last lines are being read."""
+        return None if self._reader.is_alive() else self._process.poll()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until the container has ended and every line was delivered; None after ``timeout`` seconds.
+
+        An exit code of 128 + n tells that signal n ended the program.
+        """
+        self._reader.join(timeout)
+        return self.poll()
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the program."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the whole process tree; returns when it is gone."""
+        with self._lock:
+            self._lifeline.close()
+        try:
+            self._process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            # The launcher itself is stuck or stopped. Its end takes init, and with it the namespace, along.
+            _log.warning("Container %d did not end within %g s; killing its launcher", self.pid, _KILL_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+        self._reader.join(_KILL_SECONDS)
+
+    def connect(self, timeout: float = 2.0) -> socket.socket:
+        """Return a connection to the program's port.
+
+        Where the container has a network of its own, the connection was made inside it; it may still be under way,
+        and a refusal shows as an error of the first read or write.
+
+        Raises
+        ------
+        OSError
+            If the container has ended, or refuses the connection.
+        """
+        if self._port is None:
+            raise OSError("the container serves no port")
+        if not self._own_network:
+            return socket.create_connection(("127.0.0.1", self._port), timeout)
+        with self._lock:
+            self._lifeline.settimeout(timeout)
+            self._lifeline.send(b"connect")
+            answer, descriptors, _, _ = socket.recv_fds(self._lifeline, 16, 1)
+        if not answer or not descriptors:
+            raise ConnectionResetError("the container has ended")
+        connection = socket.socket(fileno=descriptors[0])
+        connection.settimeout(timeout)
+        return connection
+
+    def _read(self) -> None:
+        broken = False
+        with self._output:
+            while raw := self._output.readline(MAX_LINE):
+                line = raw.rstrip(b"\r\n").decode("utf-8", "replace")
+                try:
+                    self._on_line(line)
+                except Exception:
+                    # The pipe must be drained, or the program would wait for ever; one report is enough.
+                    if not broken:
+                        _log.exception("Output of container %d is lost: its receiver failed", self.pid)
+                    broken = True
+        self._process.wait()
+        with self._lock:
+            self._lifeline.close()
+        self._on_end()
+
+
+class ContainerRuntime:
+    """Start containers, isolated from each other where the kernel allows.
+
+    Parameters
+    ----------
+    folder : Path
+        Keeps a record of each running container, by which the next service finds what outlived this one.
+    isolated : bool or None
+        None: found out at first use (see :mod:`sagespark.local.containers.isolation`).
+    clock : Clock
+        Waits for orphans.
+    """
+
+    def __init__(self, folder: Path, *, isolated: bool | None = None, clock: Clock | None = None) -> None:
+        self._folder = folder
+        self._isolated = isolated
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+
+    @property
+    def isolated(self) -> bool:
+        """Whether containers get namespaces of their own; the first look tells the log."""
+        with self._lock:
+            if self._isolated is None:
+                self._isolated = isolation.detect()
+            return self._isolated
+
+    def start(self) -> None:
+        """Make sure that no container of a former service on this folder is alive."""
+        orphans.end_all(self._folder, self._clock)
+
+    def resolve(self, image: str) -> Image:
+        """Return what an image URI stands for.
+
+        Raises
+        ------
+        UnknownImage
+            With the reason, where the image cannot be run here.
+        """
+        return resolve(image)
+
+    def run(self, spec: ContainerSpec, on_line: Callable[[str], None]) -> Container:
+        """Start a container.
+
+        Parameters
+        ----------
+        spec : ContainerSpec
+            What to run.
+        on_line : callable
+            Takes each line of standard output and standard error, in order, on a thread of the container's own. The
+            program waits while it runs: a slow receiver slows the program down and nothing piles up.
+
+        Raises
+        ------
+        ContainerError
+            If the kernel refuses a namespace or a mount. A program that is missing is no error here: it ends with
+            exit code 127 and a line that says so, as a shell has it.
+        """
+        isolated = self.isolated
+        own_network = isolated and spec.port is not None
+        port = spec.port
+        if port is not None and not own_network:
+            port = _free_port()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        hosts = self._folder / f"hosts-{token()}"
+        hosts.write_text(_hosts(spec))
+        orders = {
+            "isolated": isolated,
+            "network": own_network,
+            "opt_ml": str(spec.opt_ml.resolve()),
+            "hosts": str(hosts.resolve()),
+            "host": spec.host,
+            "program": list(spec.program),
+            "environment": _environment(spec, isolated, port),
+            "folder": "/opt/ml" if isolated else str(spec.opt_ml.resolve()),
+            "port": port or 0,
+        }
+        try:
+            process, lifeline = isolation.launch(orders, subprocess.PIPE, _START_SECONDS)
+        finally:
+            hosts.unlink(missing_ok=True)
+        record = orphans.record(self._folder, process.pid)
+        return Container(process, lifeline, on_line, port, own_network, lambda: record.unlink(missing_ok=True))
+
+
+def _environment(spec: ContainerSpec, isolated: bool, port: int | None) -> dict[str, str]:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/")}
+    environment |= spec.environment
+    if port is not None:
+        environment["SAGEMAKER_BIND_TO_PORT"] = str(port)
+    if not isolated:
+        environment["SAGEMAKER_BASE_DIR"] = str(spec.opt_ml.resolve())
+    return environment
+
+
+def _hosts(spec: ContainerSpec) -> str:
+    rows = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
+    rows += [f"{address} {name}" for name, address in ({spec.host: "127.0.0.1"} | dict(spec.hosts)).items()]
+    return "\n".join(rows) + "\n"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
