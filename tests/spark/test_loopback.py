@@ -30,7 +30,9 @@ with LocalSageMaker():
     pipeline = Pipeline(stages=[VectorAssembler(inputCols=["x", "y"], outputCol="features"), kmeans])
     grid = ParamGridBuilder().addGrid(kmeans.k, [2, 3]).build()
     # Two threads: the active session must reach the pool that CrossValidator fits in.
-    cv = CrossValidator(estimator=pipeline, estimatorParamMaps=grid, evaluator=ClusteringEvaluator(), numFolds=2, parallelism=2)
+    cv = CrossValidator(
+        estimator=pipeline, estimatorParamMaps=grid, evaluator=ClusteringEvaluator(), numFolds=2, parallelism=2
+    )
     model = cv.fit(df)
     print("ROWS", model.transform(df).count(), model.transform(df).select("prediction").distinct().count())
 """
