@@ -131,6 +131,8 @@ KMEANS = AlgorithmSpec(
         ),
         FixedParam("solver", "auto", "SageMaker's K-means has one solver"),
         FixedParam("maxBlockSizeInMB", 0.0, "rows are not stacked into blocks; miniBatchSize cuts the stream"),
+        FixedParam("intermediateStorageLevel", "MEMORY_AND_DISK", "no intermediate dataset is kept in Spark"),
+        FixedParam("weightCol", None, "SageMaker's K-means has no row weights; repeat rows instead"),
     ),
     channels=(
         Channel("train", True, _CONTENT),

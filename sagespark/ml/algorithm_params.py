@@ -1,0 +1,23 @@
+"""Params of the built-in algorithms' estimators and models, each made from its algorithm's row.
+
+``algorithm_params.pyi`` says the same for editors and type checkers; ``python -m sagespark.ml.stubs`` writes it anew.
+Only the ``HasX`` mixins are here that the stage honours: MLlib's OneVsRest looks at them.
+"""
+
+from __future__ import annotations
+
+from pyspark.ml.param.shared import HasFeaturesCol, HasMaxIter, HasPredictionCol, HasTol
+
+from sagespark.algorithms.kmeans import KMEANS
+from sagespark.ml.params import StageParams
+from sagespark.ml.rows import algorithm_rows
+
+
+class KMeansParams(StageParams, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasTol, rows=algorithm_rows(KMEANS)):
+    """Params of K-means."""
+
+
+class KMeansModelParams(
+    StageParams, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasTol, rows=algorithm_rows(KMEANS), model=True
+):
+    """Params of a K-means model."""

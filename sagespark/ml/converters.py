@@ -1,0 +1,190 @@
+"""Converters of Params: those of hyperparameters are the rows' own, these are the others'.
+
+Each is a frozen value that is called: Params are pickled with their converters, so a closure would not do. Each takes
+what the user wrote and returns what the Param keeps, or raises TypeError (wrong type) or ValueError (against the
+rule) with a message that names the Param, the rule and the value. Converting twice changes nothing: ``copy`` replays
+values through them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from sagespark.algorithms.hyperparameter import Hyperparameter, Range
+from sagespark.core.errors import ValidationError
+from sagespark.core.s3uri import S3Uri
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy scalar as Python's own number."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number in a range; ``whole`` for integers."""
+
+    name: str
+    range: Range
+    whole: bool = False
+
+    def __call__(self, value: Any) -> int | float:
+        """Return the number."""
+        rule = f"{self.name} must be {'an integer' if self.whole else 'a number'} {self.range}, but got {value!r}"
+        plain = _plain(value)
+        if isinstance(plain, bool) or not isinstance(plain, int | float):
+            raise TypeError(rule)
+        if self.whole and not float(plain).is_integer():
+            raise TypeError(rule)
+        number = int(plain) if self.whole else float(plain)
+        if number not in self.range:
+            raise ValueError(rule)
+        return number
+
+
+@dataclass(frozen=True)
+class Boolean:
+    """True or False."""
+
+    name: str
+
+    def __call__(self, value: Any) -> bool:
+        """Return the truth value."""
+        plain = _plain(value)
+        if not isinstance(plain, bool):
+            raise TypeError(f"{self.name} must be True or False, but got {value!r}")
+        return plain
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string that is not empty, of a pattern where one is given; ``rule`` says the pattern in words."""
+
+    name: str
+    pattern: str = ""
+    rule: str = "a string"
+
+    def __call__(self, value: Any) -> str:
+        """Return the string."""
+        if not isinstance(value, str):
+            raise TypeError(f"{self.name} must be {self.rule}, but got {value!r}")
+        if not value or (self.pattern and not re.fullmatch(self.pattern, value)):
+            raise ValueError(f"{self.name} must be {self.rule}, but got {value!r}")
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Column:
+    """The name of a column; ``empty`` allows '', which leaves an output column out."""
+
+    name: str
+    empty: bool = False
+
+    def __call__(self, value: Any) -> str:
+        """Return the name."""
+        if not isinstance(value, str):
+            raise TypeError(f"{self.name} must be the name of a column, but got {value!r}")
+        if not value and not self.empty:
+            raise ValueError(f"{self.name} must be the name of a column, but got ''")
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several strings."""
+
+    name: str
+    choices: tuple[str, ...]
+
+    def __call__(self, value: Any) -> str:
+        """Return the string."""
+        words = " or ".join(repr(c) for c in self.choices)
+        if not isinstance(value, str):
+            raise TypeError(f"{self.name} must be {words}, but got {value!r}")
+        if value not in self.choices:
+            near = get_close_matches(value, self.choices, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{self.name} must be {words}, but got {value!r}{hint}")
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Strings:
+    """A list of strings, none of them empty."""
+
+    name: str
+
+    def __call__(self, value: Any) -> list[str]:
+        """Return the list."""
+        if isinstance(value, str) or not isinstance(value, list | tuple):
+            raise TypeError(f"{self.name} must be a list of strings, but got {value!r}")
+        if not all(isinstance(v, str) and v for v in value):
+            raise TypeError(f"{self.name} must be a list of strings that are not empty, but got {value!r}")
+        if len(set(value)) != len(value):
+            raise ValueError(f"{self.name} must not name anything twice, but got {value!r}")
+        return [str(v) for v in value]
+
+
+@dataclass(frozen=True)
+class StringMap:
+    """A dict from strings to strings; numbers and booleans become their text."""
+
+    name: str
+
+    def __call__(self, value: Any) -> dict[str, str]:
+        """Return the dict."""
+        if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
+            raise TypeError(f"{self.name} must be a dict with strings as keys, but got {value!r}")
+        bad = {k: v for k, v in value.items() if not isinstance(_plain(v), str | int | float)}
+        if bad:
+            raise TypeError(f"{self.name} must have strings or numbers as values, but got {bad!r}")
+        return {str(k): str(_plain(v)) for k, v in value.items()}
+
+
+@dataclass(frozen=True)
+class S3:
+    """The URI of an S3 location."""
+
+    name: str
+
+    def __call__(self, value: Any) -> str:
+        """Return the URI, ``s3://`` whatever the scheme was."""
+        if not isinstance(value, str):
+            raise TypeError(f"{self.name} must be an S3 URI, but got {value!r}")
+        try:
+            return str(S3Uri.parse(value))
+        except ValidationError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """What a hyperparameter accepts, kept in the user's own vocabulary: MLlib's word stays MLlib's word."""
+
+    rule: Hyperparameter
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value as written."""
+        converted = self.rule.convert(value)
+        return str(value) if isinstance(value, str) and value in self.rule.spellings else converted
+
+
+@dataclass(frozen=True)
+class Only:
+    """MLlib's default and nothing else; ``reason`` says why."""
+
+    name: str
+    default: Any
+    reason: str
+
+    def __call__(self, value: Any) -> Any:
+        """Return the default."""
+        plain = _plain(value)
+        if isinstance(plain, bool) != isinstance(self.default, bool) or plain != self.default:
+            allowed = f"only {self.default!r} is accepted" if self.default is not None else "it cannot be set"
+            raise ValueError(f"{self.name}: {self.reason}; {allowed}, but got {value!r}")
+        return self.default
