@@ -1,0 +1,74 @@
+"""Run the embedded service in the foreground: ``python -m sagespark.local --port N --data FOLDER``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sagespark.core.settings import DEFAULT_REGION
+from sagespark.local.app import FolderInUseError, Service
+from sagespark.local.config import DEFAULT_PORT, LocalConfig
+from sagespark.local.http import HttpServer, listen
+
+
+def parse(argv: Sequence[str] | None = None) -> LocalConfig:
+    """Return the settings that the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sagespark.local",
+        description="SageMaker, S3, STS, IAM and CloudWatch Logs on this machine, on loopback only. "
+        "Prints `READY http://127.0.0.1:PORT` once it accepts requests; logs go to standard error; SIGTERM ends it.",
+    )
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="TCP port; 0 takes any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("~/.sagespark"), help="folder of all state (default: %(default)s)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--region", default=DEFAULT_REGION, help="region of requests that name none (default: %(default)s)"
+    )
+    parser.add_argument("--require-signature", action="store_true", help="refuse requests without a valid signature")
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    arguments = parser.parse_args(argv)
+    if not 0 <= arguments.port <= 65535:
+        parser.error(f"--port must be 0 to 65535, but got {arguments.port}")
+    logging.basicConfig(
+        level=arguments.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    return LocalConfig(
+        data=arguments.data.expanduser().resolve(),
+        port=arguments.port,
+        host=arguments.host,
+        require_signature=arguments.require_signature,
+        region=arguments.region,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    config = parse(argv)
+    try:
+        sockets = listen(config)
+    except (OSError, ValueError) as error:
+        print(f"sagespark.local: cannot listen on {config.host} port {config.port}: {error}", file=sys.stderr)
+        return 1
+    try:
+        service = Service.build(config)
+    except (FolderInUseError, OSError) as error:
+        print(f"sagespark.local: {error}", file=sys.stderr)
+        return 1
+    port = sockets[0].getsockname()[1]
+
+    def ready() -> None:
+        print(f"READY http://{config.host}:{port}", flush=True)
+
+    HttpServer(service.front, config, service.start, service.stop, ready).run(sockets)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

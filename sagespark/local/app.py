@@ -1,0 +1,126 @@
+"""The embedded service as a whole: what it is made of and in which order that starts."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+from sagespark.local.config import LocalConfig, default_bucket
+from sagespark.local.http import Front
+from sagespark.local.objects.store import ObjectStore
+from sagespark.local.services.iam import Iam
+from sagespark.local.services.s3 import S3Buckets
+from sagespark.local.services.s3_objects import S3Objects
+from sagespark.local.services.sts import Sts
+from sagespark.local.wire.dispatch import Dispatcher
+
+log = logging.getLogger("sagespark.local")
+
+
+class FolderInUseError(RuntimeError):
+    """Another service already uses the data folder."""
+
+
+class FolderLock:
+    """An exclusive lock on the data folder, held until the process ends, however it ends.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if missing.
+
+    Raises
+    ------
+    FolderInUseError
+        Names the process that has it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "service.lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "unknown"
+            self._file.close()
+            raise FolderInUseError(
+                f"the data folder {folder} is in use by another embedded service (process {holder}); "
+                "stop that one or give another --data"
+            ) from error
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let others use the folder."""
+        self._file.close()
+
+
+class Service:
+    """Everything behind the HTTP front.
+
+    Parameters
+    ----------
+    config : LocalConfig
+        Settings.
+    lock : FolderLock
+        Held for the service's life.
+    store : ObjectStore
+        S3's objects.
+    providers : list
+        Objects with AWS operations as methods, in the order in which they start.
+    pool : ThreadPoolExecutor
+        Threads that move objects' bytes.
+    """
+
+    def __init__(
+        self, config: LocalConfig, lock: FolderLock, store: ObjectStore, providers: list[Any], pool: ThreadPoolExecutor
+    ) -> None:
+        self.config = config
+        self.objects = store
+        self._lock = lock
+        self._pool = pool
+        self._providers = providers
+        self._dispatcher = Dispatcher(providers, config)
+        self.front = Front(self._dispatcher, pool)
+
+    @classmethod
+    def build(cls, config: LocalConfig) -> Self:
+        """Put the service together on its data folder.
+
+        Raises
+        ------
+        FolderInUseError
+            If another service has the folder.
+        """
+        lock = FolderLock(config.data)
+        objects = ObjectStore(config.data / "objects")
+        pool = ThreadPoolExecutor(config.workers, "local-objects")
+        shared = (objects, config, pool)
+        providers: list[Any] = [S3Buckets(*shared), S3Objects(*shared), Sts(secret_key=config.secret_key), Iam()]
+        return cls(config, lock, objects, providers, pool)
+
+    def start(self) -> None:
+        """Start the parts in order; each recovers what a killed process left behind."""
+        self.objects.create_bucket(default_bucket(self.config.region, self.config.account), self.config.region)
+        for provider in self._providers:
+            if hasattr(provider, "start"):
+                provider.start()
+
+    def stop(self) -> None:
+        """Stop the parts in reverse order and close the stores."""
+        for provider in reversed(self._providers):
+            if hasattr(provider, "stop"):
+                try:
+                    provider.stop()
+                except Exception:
+                    log.exception("%s did not stop cleanly", type(provider).__name__)
+        self._dispatcher.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.objects.close()
+        self._lock.release()

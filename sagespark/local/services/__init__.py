@@ -1,0 +1,1 @@
+"""Providers: objects whose methods are named as AWS operations, ``(ctx, request) -> response``."""
