@@ -12,12 +12,15 @@ from sagespark.core.settings import ENVIRONMENT, SPARK_CONF_PREFIX
 
 def spark_session() -> Any | None:
     """Return the running SparkSession, classic or Connect, or None. Imports nothing."""
-    module = sys.modules.get("pyspark.sql")
-    cls = getattr(module, "SparkSession", None)
+    cls = getattr(sys.modules.get("pyspark.sql"), "SparkSession", None)
     if cls is None:
         return None
-    # The active session belongs to a thread; a pool's thread has none, though the process does.
-    return cls.getActiveSession() or getattr(cls, "_instantiatedSession", None)
+    session = cls.getActiveSession()
+    if session is None:
+        # The active session belongs to a thread: a pool's thread has none, though the process does.
+        connect = getattr(sys.modules.get("pyspark.sql.connect.session"), "SparkSession", None)
+        session = getattr(cls, "_instantiatedSession", None) or getattr(connect, "_default_session", None)
+    return session
 
 
 def spark_conf(name: str) -> str | None:
