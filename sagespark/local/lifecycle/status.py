@@ -1,0 +1,155 @@
+"""The document of a training job: what DescribeTrainingJob answers, and how it changes.
+
+Functions that change a document in place, to be run inside ``Store.update``, so that a stop and the job's own progress
+never overwrite each other.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+from sagespark.local.lifecycle.failure import INTERRUPTED
+
+KIND = "TrainingJob"
+"""Kind of the Store."""
+DEFAULT_RUNTIME = 86400
+"""MaxRuntimeInSeconds where the request has none, seconds."""
+ENDED = ("Completed", "Failed", "Stopped")
+"""Values of TrainingJobStatus after which nothing changes."""
+
+# What AWS writes into StatusMessage (SecondaryStatusTransition in the API reference, and the SDK's own log lines).
+_MESSAGES = {
+    "Starting": "Starting the training job",
+    "Pending": "Training job waiting for capacity",
+    "Downloading": "Downloading input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Uploading": "Uploading generated training model",
+    "Stopping": "Stopping the training job",
+    "Completed": "Training job completed",
+    "Failed": "Training job failed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+}
+_ECHOED = (
+    "HyperParameters",
+    "AlgorithmSpecification",
+    "RoleArn",
+    "InputDataConfig",
+    "ResourceConfig",
+    "VpcConfig",
+    "DebugHookConfig",
+    "DebugRuleConfigurations",
+    "TensorBoardOutputConfig",
+    "ExperimentConfig",
+    "ProfilerConfig",
+    "ProfilerRuleConfigurations",
+    "Environment",
+    "RetryStrategy",
+    "RemoteDebugConfig",
+    "InfraCheckConfig",
+)
+
+Document = dict[str, Any]
+
+
+def new(request: dict[str, Any], arn: str, now: datetime) -> Document:
+    """Return the document of a job that was just accepted."""
+    document: Document = {
+        "TrainingJobName": request["TrainingJobName"],
+        "TrainingJobArn": arn,
+        "ModelArtifacts": {"S3ModelArtifacts": model_uri(request)},
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Starting",
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "SecondaryStatusTransitions": [],
+    }
+    document |= {name: request[name] for name in _ECHOED if name in request}
+    document["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"]
+    document["StoppingCondition"] = {"MaxRuntimeInSeconds": DEFAULT_RUNTIME} | request.get("StoppingCondition", {})
+    for name in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
+        document[name] = request.get(name, False)
+    enter(document, "Starting", now)
+    return document
+
+
+def output_prefix(document: Document) -> str:
+    """Return ``s3://bucket/prefix/JOB/output/`` of a request or document."""
+    head = document["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+    return f"{head}/{document['TrainingJobName']}/output/"
+
+
+def model_uri(document: Document) -> str:
+    """Return the URI of the model artifact of a request or document."""
+    return output_prefix(document) + ("model.tar.gz" if is_packed(document) else "model/")
+
+
+def is_packed(document: Document) -> bool:
+    """Tell whether the artifacts become archives instead of an object per file."""
+    return bool(document["OutputDataConfig"].get("CompressionType", "GZIP") != "NONE")
+
+
+def enter(document: Document, status: str, now: datetime, message: str | None = None) -> None:
+    """Begin a secondary status, which ends the one before; the same one again only gets the message."""
+    transitions = document["SecondaryStatusTransitions"]
+    text = message or _MESSAGES[status]
+    if transitions and transitions[-1]["Status"] == status:
+        transitions[-1]["StatusMessage"] = text
+    else:
+        if transitions:
+            transitions[-1]["EndTime"] = now
+        transitions.append({"Status": status, "StartTime": now, "StatusMessage": text})
+    document["SecondaryStatus"] = status
+    document["LastModifiedTime"] = now
+    if status == "Downloading":
+        # The instances are there from now on, and billed.
+        document.setdefault("TrainingStartTime", now)
+
+
+def stop(document: Document, now: datetime) -> None:
+    """Note that the job was asked to stop; a job that is stopping or has ended stays as it is."""
+    if document["TrainingJobStatus"] == "InProgress":
+        document["TrainingJobStatus"] = "Stopping"
+        enter(document, "Stopping", now)
+
+
+def end(document: Document, now: datetime, *, failure: str = "", timed_out: bool = False) -> None:
+    """End the job, once: as Stopped where it was asked to stop or ran too long, as Failed, or as Completed.
+
+    Parameters
+    ----------
+    document : dict
+        A job that has ended already stays as it is.
+    now : datetime
+        TrainingEndTime.
+    failure : str
+        FailureReason, empty where the job did not fail.
+    timed_out : bool
+        Whether MaxRuntimeInSeconds ended it.
+    """
+    if document["TrainingJobStatus"] in ENDED:
+        return
+    if document["TrainingJobStatus"] == "Stopping":
+        status = secondary = "Stopped"
+    elif failure:
+        status = secondary = "Failed"
+        document["FailureReason"] = failure
+    elif timed_out:
+        status, secondary = "Stopped", "MaxRuntimeExceeded"
+    else:
+        status = secondary = "Completed"
+    document["TrainingJobStatus"] = status
+    enter(document, secondary, now)
+    document["SecondaryStatusTransitions"][-1]["EndTime"] = now
+    started = document.get("TrainingStartTime")
+    if started is not None:
+        document["TrainingEndTime"] = now
+        seconds = max(1, math.ceil((now - started).total_seconds()))
+        document["TrainingTimeInSeconds"] = document["BillableTimeInSeconds"] = seconds
+
+
+def interrupt(document: Document, now: datetime) -> None:
+    """End a job that its service did not survive: Failed, or Stopped where it was stopping."""
+    end(document, now, failure=INTERRUPTED)

@@ -1,0 +1,137 @@
+"""All training jobs of the service: how many run at a time, how they are stopped, and what a restart makes of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+
+from sagespark.local.containers.images import Image
+from sagespark.local.lifecycle import status, workspace
+from sagespark.local.lifecycle.run import Parts, TrainingRun
+from sagespark.local.store import Missing
+
+_log = logging.getLogger(__name__)
+_END_SECONDS = 20.0
+
+
+def default_limit() -> int:
+    """Return how many jobs run at a time: as many as there are cores, and four at least."""
+    return max(4, os.cpu_count() or 1)
+
+
+class Supervisor:
+    """Run the training jobs, each on a thread of its own, in the order of their creation.
+
+    Parameters
+    ----------
+    parts : Parts
+        The parts of the service that jobs need.
+    limit : int, optional
+        Most jobs at a time; those above it wait in ``Pending``.
+    """
+
+    def __init__(self, parts: Parts, limit: int | None = None) -> None:
+        self._parts = parts
+        self._limit = default_limit() if limit is None else limit
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, str], tuple[TrainingRun, threading.Thread]] = {}
+        self._waiting: deque[TrainingRun] = deque()
+        self._closed = False
+
+    def resolve(self, image: str) -> Image:
+        """Return what an image URI stands for; raises UnknownImage."""
+        return self._parts.runtime.resolve(image)
+
+    def start(self) -> None:
+        """End every job that a former service left unfinished, after its processes.
+
+        Nothing of a job is kept in memory only, but a program that was killed cannot go on: AWS reports such a job as
+        failed by an internal error, and so do we.
+        """
+        self._parts.runtime.start()
+        count = self._interrupt_all()
+        if count:
+            _log.warning("%d training jobs were interrupted when the service ended the last time", count)
+        workspace.remove(self._parts.folder)
+        with self._lock:
+            self._closed = False
+
+    def stop(self) -> None:
+        """End every job and its processes at once."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+            running = list(self._running.values())
+        for run, _ in running:
+            run.interrupt()
+        for _, thread in running:
+            thread.join(_END_SECONDS)
+        self._interrupt_all()
+
+    def submit(self, region: str, name: str, environment: dict[str, str]) -> None:
+        """Start a job that is in the Store, now or when one before it has ended.
+
+        Parameters
+        ----------
+        region, name : str
+            Its key.
+        environment : dict
+            Variables by which the container's own AWS clients find this service.
+        """
+        run = TrainingRun(self._parts, region, name, environment)
+        with self._lock:
+            if self._closed:
+                return
+            if len(self._running) < self._limit:
+                self._begin(run)
+                return
+            self._waiting.append(run)
+            self._parts.store.update(
+                status.KIND, region, name, lambda document: status.enter(document, "Pending", self._parts.clock.now())
+            )
+
+    def end(self, region: str, name: str) -> None:
+        """Carry out a stop that is in the Store already."""
+        with self._lock:
+            entry = self._running.get((region, name))
+            if entry is not None:
+                entry[0].stop()
+                return
+            waiting = [run for run in self._waiting if (run.region, run.name) == (region, name)]
+            for run in waiting:
+                self._waiting.remove(run)
+        if waiting:
+            now = self._parts.clock.now()
+            self._parts.store.update(status.KIND, region, name, lambda document: status.end(document, now))
+
+    def _begin(self, run: TrainingRun) -> None:
+        thread = threading.Thread(target=self._run, args=(run,), name=f"training-{run.name}", daemon=True)
+        self._running[run.region, run.name] = (run, thread)
+        thread.start()
+
+    def _run(self, run: TrainingRun) -> None:
+        try:
+            run.execute()
+        except Exception:
+            # The store itself failed; the job is reported as interrupted at the next start.
+            _log.exception("The end of training job %s could not be recorded", run.name)
+        with self._lock:
+            del self._running[run.region, run.name]
+            if self._waiting and not self._closed:
+                self._begin(self._waiting.popleft())
+
+    def _interrupt_all(self) -> int:
+        """Mark every unfinished job as interrupted; return how many there were."""
+        store = self._parts.store
+        count = 0
+        for region, name, document in store.items(status.KIND):
+            if document["TrainingJobStatus"] in status.ENDED:
+                continue
+            try:
+                store.update(status.KIND, region, name, lambda d: status.interrupt(d, self._parts.clock.now()))
+            except Missing:
+                continue
+            count += 1
+        return count

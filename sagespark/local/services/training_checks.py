@@ -1,0 +1,141 @@
+"""What CreateTrainingJob refuses beyond the service model: combinations, and what is not built here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sagespark.core.errors import ValidationError
+from sagespark.core.s3uri import S3Uri
+from sagespark.local.containers.images import Image, UnknownImage
+from sagespark.local.lifecycle import metrics, status
+from sagespark.local.services import tags
+
+MAX_HYPERPARAMETERS = 100
+"""Most hyperparameters of a job."""
+_NOT_HERE = "the embedded service does not run it"
+
+
+def problems(request: dict[str, Any], resolve: Callable[[str], Image]) -> list[str]:
+    """Return everything that is wrong with a request, in sentences; empty where it is accepted.
+
+    Parameters
+    ----------
+    request : dict
+        Parsed, and valid by the service model.
+    resolve : callable
+        Takes an image URI; raises UnknownImage.
+    """
+    return [
+        *_algorithm(request, resolve),
+        *_channels(request),
+        *_location("OutputDataConfig.S3OutputPath", request["OutputDataConfig"]["S3OutputPath"]),
+        *_resources(request),
+        *_stopping(request),
+        *_absent(request),
+        *tags.problems(request.get("Tags", [])),
+    ]
+
+
+def _algorithm(request: dict[str, Any], resolve: Callable[[str], Image]) -> list[str]:
+    specification = request.get("AlgorithmSpecification")
+    if specification is None:
+        return ["AlgorithmSpecification is required."]
+    found = []
+    image, name = specification.get("TrainingImage"), specification.get("AlgorithmName")
+    if image and name:
+        found.append("Exactly one of TrainingImage and AlgorithmName must be given, not both.")
+    elif name:
+        found.append(f'Could not find algorithm "{name}".')
+    elif not image:
+        found.append("AlgorithmSpecification must have a TrainingImage.")
+    own = metrics.definitions(specification)
+    found += metrics.problems(own)
+    if image:
+        try:
+            if resolve(image).algorithm is not None and own:
+                found.append(
+                    "You can't override the metric definitions for Amazon SageMaker algorithms. "
+                    "Please retry the request without specifying metric definitions."
+                )
+        except UnknownImage as error:
+            found.append(f"Requested image {image} not found: {error}.")
+    count = len(request.get("HyperParameters", {}))
+    if count > MAX_HYPERPARAMETERS:
+        found.append(f"A job can have at most {MAX_HYPERPARAMETERS} hyperparameters, but got {count}.")
+    return found
+
+
+def _channels(request: dict[str, Any]) -> list[str]:
+    found = []
+    channels = request.get("InputDataConfig", [])
+    names = [channel["ChannelName"] for channel in channels]
+    found += [f"Channel names must be unique, but {n!r} occurs twice." for n in set(names) if names.count(n) > 1]
+    default = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
+    groups = {group["InstanceGroupName"] for group in request.get("ResourceConfig", {}).get("InstanceGroups", [])}
+    for channel in channels:
+        where = f"channel {channel['ChannelName']!r}"
+        if channel["ChannelName"] in (".", ".."):
+            found.append(f"The name of {where} cannot be a folder's.")
+        mode = channel.get("InputMode", default)
+        if mode == "Pipe":
+            found.append(f"Input mode Pipe of {where}: {_NOT_HERE}; use File or FastFile.")
+        source = channel["DataSource"].get("S3DataSource")
+        if source is None:
+            other = ", ".join(channel["DataSource"]) or "nothing"
+            found.append(f"The DataSource of {where} has {other}: {_NOT_HERE}; use S3DataSource.")
+            continue
+        if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
+            found.append(f"S3DataType {source['S3DataType']} of {where}: {_NOT_HERE}; use S3Prefix or ManifestFile.")
+        for group in sorted(set(source.get("InstanceGroupNames", ())) - groups):
+            found.append(f"InstanceGroupNames of {where} has {group!r}, which ResourceConfig does not declare.")
+        found += _location(f"S3Uri of {where}", source["S3Uri"])
+    return found
+
+
+def _location(where: str, text: str) -> list[str]:
+    if text.startswith("https:"):
+        return [f"{where} is {text!r}: the embedded service reads s3:// locations only."]
+    try:
+        S3Uri.parse(text.rstrip("/") + "/")
+    except ValidationError as error:
+        return [f"{where} is {text!r}: {'; '.join(error.problems)}."]
+    return []
+
+
+def _resources(request: dict[str, Any]) -> list[str]:
+    resources = request.get("ResourceConfig")
+    if resources is None:
+        return ["ResourceConfig is required."]
+    groups = resources.get("InstanceGroups")
+    single = [name for name in ("InstanceType", "InstanceCount") if name in resources]
+    found = []
+    if groups and single:
+        found.append(f"ResourceConfig must have InstanceGroups or {' and '.join(single)}, not both.")
+    elif not groups and len(single) < 2:
+        missing = {"InstanceType", "InstanceCount"} - set(single)
+        found.append(f"ResourceConfig must have {' and '.join(sorted(missing))}.")
+    count = sum(g["InstanceCount"] for g in groups or []) or resources.get("InstanceCount", 1)
+    if count < 1:
+        found.append("ResourceConfig must ask for at least one instance.")
+    return found
+
+
+def _stopping(request: dict[str, Any]) -> list[str]:
+    condition = request.get("StoppingCondition", {})
+    runtime, wait = condition.get("MaxRuntimeInSeconds", status.DEFAULT_RUNTIME), condition.get("MaxWaitTimeInSeconds")
+    if request.get("EnableManagedSpotTraining", False):
+        if wait is None or wait < runtime:
+            return [
+                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds."
+            ]
+    elif wait is not None:
+        return ["MaxWaitTimeInSeconds is allowed only if EnableManagedSpotTraining is true."]
+    return []
+
+
+def _absent(request: dict[str, Any]) -> list[str]:
+    found = [f"{name}: {_NOT_HERE}." for name in ("CheckpointConfig", "ServerlessJobConfig") if name in request]
+    if "TrainingPlanArn" in request.get("ResourceConfig", {}):
+        found.append(f"ResourceConfig.TrainingPlanArn: {_NOT_HERE}.")
+    return found
