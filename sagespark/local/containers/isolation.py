@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,8 +30,8 @@ def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subp
     Parameters
     ----------
     orders : mapping
-        ``isolated``, ``network``, ``opt_ml``, ``hosts`` (a file), ``host``, ``program``, ``environment``, ``folder``
-        (working folder) and ``port``, as ``launcher.py`` reads them.
+        ``isolated``, ``network``, ``opt_ml``, ``scratch``, ``hosts`` (a file), ``host``, ``program``,
+        ``environment``, ``folder`` (working folder) and ``port``, as ``launcher.py`` reads them.
     stdout : int
         File descriptor, or one of ``subprocess``'s constants, that takes standard output and error.
     timeout : float
@@ -80,18 +82,34 @@ def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subp
     return process, ours
 
 
+def make_scratch(folder: Path) -> Path:
+    """Make the two folders that an overlay needs, and return their parent."""
+    for name in ("upper", "work"):
+        (folder / name).mkdir(parents=True)
+    return folder
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove what :func:`make_scratch` made; the kernel leaves a folder in it that nobody may enter."""
+    with contextlib.suppress(OSError):
+        (folder / "work" / "work").chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def probe() -> str | None:
     """Run a program in namespaces of its own; return None where that works, else the reason why not."""
     with tempfile.TemporaryDirectory(prefix="sagespark-probe-") as name:
         folder = Path(name)
         (folder / "ml").mkdir()
         (folder / "ml" / _PROOF).touch()
+        scratch = make_scratch(folder / "scratch")
         hosts = folder / "hosts"
         hosts.write_text("127.0.0.1 localhost\n")
         orders = {
             "isolated": True,
             "network": True,
             "opt_ml": str(folder / "ml"),
+            "scratch": str(scratch),
             "hosts": str(hosts),
             "host": "probe",
             "program": ["test", "-e", f"/opt/ml/{_PROOF}"],

@@ -35,7 +35,9 @@ _CLONE_NEWUTS = 0x04000000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWPID = 0x20000000
 _CLONE_NEWNET = 0x40000000
+_MS_RDONLY = 0x1
 _MS_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
+_MS_REMOUNT = 0x20
 _MS_BIND = 0x1000
 _MS_REC = 0x4000
 _MS_PRIVATE = 0x40000
@@ -44,6 +46,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
+_INPUT = "/opt/ml/input/data"
 _KILLED = 128 + signal.SIGKILL
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -55,9 +58,9 @@ def _call(name: str, *arguments: Any) -> None:
         raise OSError(code, f"{name}{arguments}: {os.strerror(code)}")
 
 
-def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
+def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
-    _call("mount", *encoded, ctypes.c_ulong(flags), None)
+    _call("mount", *encoded, ctypes.c_ulong(flags), None if options is None else os.fsencode(options))
 
 
 def _enter(network: bool) -> None:
@@ -100,12 +103,31 @@ def _make_mount_point(path: str) -> None:
     os.mkdir(path)
 
 
+def _shield(folder: str, scratch: str) -> None:
+    """Let the program change files below ``folder`` without changing the host's, which may be links of S3's objects.
+
+    What it writes goes to ``scratch``. Where the kernel or the file system has no overlays the folder is read-only.
+    """
+    places = [os.open(os.path.join(scratch, name), os.O_PATH | os.O_DIRECTORY) for name in ("upper", "work")]
+    upper, work = (f"/proc/self/fd/{place}" for place in places)
+    options = f"lowerdir={folder},upperdir={upper},workdir={work},userxattr"
+    try:
+        _mount("overlay", folder, "overlay", 0, options)
+    except OSError:
+        _mount(folder, folder, None, _MS_BIND | _MS_REC)
+        _mount("none", folder, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+    for place in places:
+        os.close(place)
+
+
 def _furnish(orders: dict[str, Any]) -> None:
     """Make the mounts of the container and set its host name."""
     _call("unshare", _CLONE_NEWNS | _CLONE_NEWUTS)
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     _make_mount_point("/opt/ml")
     _mount(orders["opt_ml"], "/opt/ml", None, _MS_BIND | _MS_REC)
+    if os.path.isdir(_INPUT):
+        _shield(_INPUT, orders["scratch"])
     if os.path.exists("/etc/hosts"):
         _mount(orders["hosts"], "/etc/hosts", None, _MS_BIND)
     # Where parts of the host's /proc are covered (as inside Docker) a fresh one is refused; the host's then stays.

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 from sagespark.core.clock import Clock
+from sagespark.local.containers.isolation import remove_scratch
 
 _SUFFIX = ".container"
 _PATIENCE_SECONDS = 5.0
@@ -58,6 +59,8 @@ def end_all(folder: Path, clock: Clock) -> int:
             os.killpg(pid, signal.SIGKILL)
     for path in folder.glob("hosts-*"):
         path.unlink(missing_ok=True)
+    for path in folder.glob("scratch-*"):
+        remove_scratch(path)
     return len(alive)
 
 

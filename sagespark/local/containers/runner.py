@@ -221,12 +221,15 @@ class ContainerRuntime:
         if port is not None and not own_network:
             port = _free_port()
         self._folder.mkdir(parents=True, exist_ok=True)
-        hosts = self._folder / f"hosts-{token()}"
+        name = token()
+        hosts = self._folder / f"hosts-{name}"
         hosts.write_text(_hosts(spec))
+        scratch = isolation.make_scratch(self._folder / f"scratch-{name}")
         orders = {
             "isolated": isolated,
             "network": own_network,
             "opt_ml": str(spec.opt_ml.resolve()),
+            "scratch": str(scratch.resolve()),
             "hosts": str(hosts.resolve()),
             "host": spec.host,
             "program": list(spec.program),
@@ -236,10 +239,18 @@ class ContainerRuntime:
         }
         try:
             process, lifeline = isolation.launch(orders, subprocess.PIPE, _START_SECONDS)
+        except BaseException:
+            isolation.remove_scratch(scratch)
+            raise
         finally:
             hosts.unlink(missing_ok=True)
         record = orphans.record(self._folder, process.pid)
-        return Container(process, lifeline, on_line, port, own_network, lambda: record.unlink(missing_ok=True))
+
+        def on_end() -> None:
+            isolation.remove_scratch(scratch)
+            record.unlink(missing_ok=True)
+
+        return Container(process, lifeline, on_line, port, own_network, on_end)
 
 
 def _environment(spec: ContainerSpec, isolated: bool, port: int | None) -> dict[str, str]:

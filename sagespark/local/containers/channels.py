@@ -1,0 +1,162 @@
+"""Read an input channel: blocks of float32 rows in order, checked, with flat memory; or all of it as one matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sagespark.codecs import recordio
+from sagespark.codecs.matrix import Csr, Matrix, Mixed
+from sagespark.codecs.registry import codec, parse_content_type
+from sagespark.core.errors import CodecError
+from sagespark.local.containers.contract import ChannelFiles, ClientError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+BLOCK_BYTES = 8 * 1024 * 1024
+"""Bytes of a file that are decoded at a time."""
+Rows = "NDArray[np.float32] | csr_matrix"
+
+
+def blocks(channel: ChannelFiles, width: int, *, force_dense: bool = False) -> Iterator[Matrix]:
+    """Yield the rows of a channel in the order of its files, as float32.
+
+    Parameters
+    ----------
+    channel : ChannelFiles
+        RecordIO-protobuf (also where no content type is given) or CSV. Labels are left out.
+    width : int
+        ``feature_dim``.
+    force_dense : bool
+        Give every row dense.
+
+    Raises
+    ------
+    ClientError
+        If bytes cannot be decoded, a row has another width, or a value is NaN or infinite; the message names the file
+        and the row's position in it, from 0.
+    """
+    kind, _ = parse_content_type(channel.content_type or recordio_type())
+    if kind not in (recordio_type(), "text/csv"):
+        raise ClientError(
+            f"channel {channel.name!r} has the content type {channel.content_type!r}; "
+            f"this algorithm reads {recordio_type()} and text/csv"
+        )
+    for path in channel.files:
+        position = 0
+        try:
+            for features in _file(path, channel.content_type, kind, width):
+                where = f"channel {channel.name!r}, file {path.name!r}"
+                _check(features, width, where, position)
+                position += features.shape[0]
+                if features.shape[0]:
+                    yield _float32(features, force_dense)
+        except CodecError as error:
+            raise ClientError(f"channel {channel.name!r}, file {path.name!r}: {error}") from error
+
+
+def recordio_type() -> str:
+    """Return the content type that a channel without one has."""
+    return "application/x-recordio-protobuf"
+
+
+def _file(path: Path, content_type: str, kind: str, width: int) -> Iterator[Matrix]:
+    with path.open("rb") as stream:
+        if kind == recordio_type():
+            for rows in recordio.iter_blocks(stream, BLOCK_BYTES):
+                yield rows.features
+            return
+        csv = codec(content_type)
+        for lines in _whole_lines(stream):
+            yield csv.decode(lines).features
+
+
+def _whole_lines(stream: Any) -> Iterator[bytes]:
+    rest = b""
+    while chunk := stream.read(BLOCK_BYTES):
+        head, newline, tail = (rest + chunk).rpartition(b"\n")
+        if newline:
+            yield head + newline
+        rest = tail
+    if rest.strip():
+        yield rest
+
+
+def _check(features: Matrix, width: int, where: str, position: int) -> None:
+    if features.shape[0] and features.shape[1] != width:
+        raise ClientError(
+            f"{where}: rows from {position} on have {features.shape[1]} features, but feature_dim is {width}"
+        )
+    for part, rows in _parts(features):
+        finite = np.isfinite(part)
+        if not finite.all():
+            at = int(np.flatnonzero(~finite.ravel())[0])
+            value = part.ravel()[at]
+            raise ClientError(f"{where}: row {position + int(rows(at))} holds {value}; every feature must be finite")
+
+
+def _parts(features: Matrix) -> list[tuple[Any, Any]]:
+    """Return the arrays of values with a function each from a flat index to a row of the block."""
+    if isinstance(features, Csr):
+        return [(features.values, lambda at: np.searchsorted(features.indptr, at, side="right") - 1)]
+    if isinstance(features, Mixed):
+        dense_rows, sparse_rows = np.flatnonzero(~features.is_sparse), np.flatnonzero(features.is_sparse)
+        (sparse, row_of) = _parts(features.sparse)[0]
+        return [
+            (features.dense, lambda at: dense_rows[at // features.dense.shape[1]]),
+            (sparse, lambda at: sparse_rows[row_of(at)]),
+        ]
+    return [(features, lambda at: at // features.shape[1])]
+
+
+def _float32(features: Matrix, force_dense: bool) -> Matrix:
+    if isinstance(features, Csr):
+        csr = Csr(features.indptr, features.indices, features.values.astype(np.float32, copy=False), features.width)
+        return csr.to_dense() if force_dense else csr
+    if isinstance(features, Mixed):
+        sparse = Csr(
+            features.sparse.indptr,
+            features.sparse.indices,
+            features.sparse.values.astype(np.float32, copy=False),
+            features.sparse.width,
+        )
+        mixed = Mixed(features.is_sparse, features.dense.astype(np.float32, copy=False), sparse)
+        return _dense_of(mixed) if force_dense else mixed
+    return features.astype(np.float32, copy=False)
+
+
+def _dense_of(mixed: Mixed) -> NDArray[np.float32]:
+    out = np.empty(mixed.shape, np.float32)
+    out[~mixed.is_sparse] = mixed.dense
+    out[mixed.is_sparse] = mixed.sparse.to_dense()
+    return out
+
+
+def to_csr(features: Matrix) -> csr_matrix:
+    """Return a batch as SciPy's matrix with 32-bit indices, which scikit-learn's K-means asks for."""
+    from scipy.sparse import csr_matrix
+
+    if isinstance(features, Csr):
+        arrays = (features.values, features.indices.astype(np.int32), features.indptr.astype(np.int32))
+        return csr_matrix(arrays, shape=features.shape)
+    if isinstance(features, Mixed):
+        from scipy.sparse import vstack
+
+        stacked = vstack([to_csr(features.dense), to_csr(features.sparse)], format="csr")
+        order = np.argsort(np.concatenate([np.flatnonzero(~features.is_sparse), np.flatnonzero(features.is_sparse)]))
+        return stacked[order]
+    return csr_matrix(features)
+
+
+def gather(parts: Sequence[Matrix]) -> Any:
+    """Return all rows as one dense array, or as one CSR matrix where any row is sparse."""
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate([np.asarray(part) for part in parts])
+    from scipy.sparse import vstack
+
+    return vstack([to_csr(part) for part in parts], format="csr")

@@ -1,0 +1,159 @@
+"""The ``/opt/ml`` contract from inside a container: where things are, and how a program tells what went wrong.
+
+Facts: AWS's "How Amazon SageMaker AI runs your training image".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sagespark.algorithms.spec import AlgorithmSpec
+from sagespark.core.clock import token
+from sagespark.core.errors import SageSparkError
+from sagespark.core.settings import SEED_VARIABLE
+
+THREADS_VARIABLE = "SAGESPARK_THREADS"
+"""Environment variable with the number of threads that a built-in algorithm computes with; default: the cores."""
+FAILURE_LENGTH = 1024
+"""Characters of ``/opt/ml/output/failure`` that become the job's FailureReason."""
+CLIENT_ERROR_CODE = 1
+"""Exit code where the user's data or hyperparameters are refused; the failure file begins with ``ClientError: ``."""
+ALGORITHM_ERROR_CODE = 2
+"""Exit code of every other failure."""
+
+
+class ClientError(Exception):
+    """The user's data or hyperparameters are refused."""
+
+
+def base() -> Path:
+    """Return ``/opt/ml``, or the folder that stands for it where containers are not isolated."""
+    return Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+
+
+def hyperparameters(spec: AlgorithmSpec) -> dict[str, Any]:
+    """Return the job's hyperparameters by wire string, checked and with defaults filled in.
+
+    Raises
+    ------
+    ClientError
+        If one is unknown, refused or missing; the message lists all problems.
+    """
+    path = base() / "input" / "config" / "hyperparameters.json"
+    try:
+        return spec.parse(json.loads(path.read_text()))
+    except ValueError as error:
+        raise ClientError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class ChannelFiles:
+    """The files of one input channel."""
+
+    name: str
+    content_type: str
+    """``ContentType`` of the request, empty where it has none."""
+    files: tuple[Path, ...]
+    """In the order of ``/opt/ml/input/data/CHANNEL-manifest``, else of their names."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(path.stat().st_size for path in self.files)
+
+
+def channels() -> dict[str, ChannelFiles]:
+    """Return the job's input channels by name."""
+    config = json.loads((base() / "input" / "config" / "inputdataconfig.json").read_text())
+    found = {}
+    for name, channel in config.items():
+        folder = base() / "input" / "data" / name
+        manifest = folder.with_name(f"{name}-manifest")
+        if manifest.exists():
+            # A JSON list: {"prefix": ...}, then paths below the channel's folder.
+            files = [folder / row for row in json.loads(manifest.read_text())[1:]]
+        else:
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+        found[name] = ChannelFiles(name, channel.get("ContentType") or "", tuple(files))
+    return found
+
+
+def host() -> str:
+    """Return this container's name, ``algo-1`` where there is one."""
+    path = base() / "input" / "config" / "resourceconfig.json"
+    return str(json.loads(path.read_text())["current_host"]) if path.exists() else "algo-1"
+
+
+def seed() -> int:
+    """Return the job's seed, or a random one."""
+    text = os.environ.get(SEED_VARIABLE)
+    if text is None:
+        return int(token(8), 16) & 0x7FFFFFFF
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0x7FFFFFFF:
+        raise ClientError(f"{SEED_VARIABLE} must be an integer in 0..2147483647, but got {text!r}")
+    return value
+
+
+def limit_threads() -> int:
+    """Fix the number of threads of OpenMP and BLAS, and return it; to be called before numpy is imported.
+
+    More threads change the order of sums, and so the last digits of a result.
+    """
+    text = os.environ.get(THREADS_VARIABLE) or os.environ.get("OMP_NUM_THREADS") or ""
+    count = int(text) if text.isdigit() and int(text) > 0 else len(os.sched_getaffinity(0))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(count)
+    return count
+
+
+def log_to_stdout() -> None:
+    """Write log lines to standard output in the form of AWS's algorithm containers."""
+    logging.basicConfig(
+        stream=sys.stdout,
+        level=logging.INFO,
+        format="[%(asctime)s %(levelname)s %(thread)d] %(message)s",
+        datefmt="%m/%d/%Y %H:%M:%S",
+        force=True,
+    )
+
+
+def run(program: Callable[[], None]) -> NoReturn:
+    """Run a training program; say what went wrong in ``/opt/ml/output/failure`` and by the exit code."""
+    log_to_stdout()
+    try:
+        program()
+    except (ClientError, SageSparkError) as error:
+        _fail(f"ClientError: {error}", CLIENT_ERROR_CODE)
+    except MemoryError as error:
+        _fail(f"The data does not fit in memory: {error}", ALGORITHM_ERROR_CODE)
+    except Exception as error:
+        traceback.print_exc(file=sys.stdout)
+        _fail(f"{type(error).__name__}: {error}", ALGORITHM_ERROR_CODE)
+    _leave(0)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    logging.getLogger(__name__).error("%s", text)
+    path = base() / "output" / "failure"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text[:FAILURE_LENGTH])
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End without tearing down the interpreter, which takes a tenth of a second after scikit-learn."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,44 @@
+"""Serve K-means: the program ``serve`` of the built-in image ``kmeans``.
+
+Run as ``python -m sagespark.local.containers.kmeans_serve`` inside a container. scikit-learn is not needed for it.
+"""
+
+from __future__ import annotations
+
+from sagespark.local.containers import contract
+
+ACCEPTS = ("application/x-recordio-protobuf", "application/json", "application/jsonlines", "text/csv")
+"""Content types read and written (AWS's documentation of K-means' inference formats)."""
+
+
+def main() -> None:
+    """Load ``model_algo-1`` and serve it."""
+    threads = contract.limit_threads()
+
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sagespark.codecs import ndarray
+    from sagespark.codecs.matrix import Matrix
+    from sagespark.local.containers.kmeans_train import MODEL_FILE
+    from sagespark.local.containers.nearest import Centres
+    from sagespark.local.containers.serving import ServingApp, serve
+
+    def make() -> ServingApp:
+        arrays = ndarray.load((contract.base() / "model" / MODEL_FILE).read_bytes())
+        array = (list(arrays.values()) if isinstance(arrays, dict) else arrays)[0]
+        centres = Centres(array)
+
+        def predict(rows: Matrix) -> dict[str, NDArray[Any]]:
+            labels, distances = centres.nearest(rows)
+            return {"closest_cluster": labels.astype(np.float32), "distance_to_cluster": distances.astype(np.float32)}
+
+        return ServingApp(predict, centres.shape[1], ACCEPTS, threads)
+
+    serve(make)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Train K-means: the program ``train`` of the built-in image ``kmeans``.
+
+Run as ``python -m sagespark.local.containers.kmeans_train`` inside a container. Two schemes, named in the log:
+
+- **Lloyd**: scikit-learn's ``KMeans`` on all rows, where ``extra_center_factor`` is 1 or ``auto`` and the data fits in
+  memory. AWS does not explain ``auto``; that it means 1 when the data fits is this package's choice.
+- **Streaming** (:mod:`sagespark.local.containers.kmeans_stream`) otherwise.
+
+The artifact is AWS's own: ``model_algo-1``, an MXNet NDArray list of one float32 array (k, feature_dim).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from sagespark.core.clock import SystemClock
+from sagespark.local.containers import contract
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sagespark.codecs.matrix import Matrix
+    from sagespark.local.containers.nearest import Centres
+
+MODEL_FILE = "model_algo-1"
+"""Member of ``model.tar.gz``."""
+COPIES = 4
+"""Memory that Lloyd's scheme needs, in sizes of the channel's files: what is read, joined, centred, and some room."""
+_log = logging.getLogger("kmeans")
+
+
+def fits(size: int, available: int) -> bool:
+    """Tell whether a channel of ``size`` bytes is trained in memory with ``available`` bytes free."""
+    return size * COPIES <= available
+
+
+def available_memory() -> int:
+    """Return the bytes of memory that can be used without swapping (``MemAvailable`` of ``/proc/meminfo``)."""
+    with open("/proc/meminfo") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def train() -> None:
+    """Read ``/opt/ml/input``, train, write ``/opt/ml/model`` and the metrics."""
+    from sagespark.algorithms.kmeans import KMEANS
+
+    clock = SystemClock()
+    values = contract.hyperparameters(KMEANS)
+    channels = contract.channels()
+    if "train" not in channels or not channels["train"].files:
+        raise contract.ClientError("the train channel holds no file")
+    unknown = sorted(set(channels) - {channel.name for channel in KMEANS.channels})
+    if unknown:
+        raise contract.ClientError(f"unknown channel {unknown[0]!r}; K-means reads 'train' and 'test'")
+    seed = contract.seed()
+    threads = contract.limit_threads()
+    # numpy is imported from here on: its threads are limited now.
+    from sagespark.codecs import ndarray
+    from sagespark.local.containers.channels import blocks
+    from sagespark.local.containers.nearest import Centres
+
+    def read(name: str) -> Iterator[Matrix]:
+        return blocks(channels[name], values["feature_dim"], force_dense=values["force_dense"])
+
+    _log.info("Hyperparameters: %s", values)
+    _log.info("Threads: %d, seed: %d", threads, seed)
+    size, available, factor = channels["train"].bytes, available_memory(), values["extra_center_factor"]
+    room = f"{size} bytes of training data, times {COPIES}, against {available} bytes of free memory"
+    started = clock.monotonic()
+    rows: Iterable[Matrix]
+    if factor in (1, "auto") and fits(size, available):
+        _log.info("Scheme: scikit-learn's KMeans on all rows in memory (extra_center_factor=%s; %s)", factor, room)
+        rows = list(read("train"))
+        centres, iterations = _lloyd(rows, values, seed, threads)
+    else:
+        batch = values["mini_batch_size"]
+        _log.info("Scheme: streaming, mini-batches of %d rows (extra_center_factor=%s; %s)", batch, factor, room)
+        centres, iterations = _stream(lambda: read("train"), values, seed, threads)
+        rows = read("train")
+    count = _evaluate("train", ["msd", "ssd"], rows, Centres(centres))
+    seconds = max(clock.monotonic() - started, 1e-9)
+    host = contract.host()
+    _log.info("#quality_metric: host=%s, train iterations=%d", host, iterations)
+    _log.info("#progress_metric: host=%s, completed 100.0 %% of epochs", host)
+    _log.info("#throughput_metric: host=%s, train throughput=%.1f records/second", host, count / seconds)
+    if "test" in channels:
+        _evaluate("test", values["eval_metrics"], read("test"), Centres(centres))
+    folder = contract.base() / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(ndarray.dump_list([centres]))
+
+
+def _import_sklearn() -> None:
+    """Import scikit-learn without pandas, which it needs only to recognise DataFrames and which takes a fifth of 1 s."""
+    if "pandas" in sys.modules:
+        return
+    sys.modules["pandas"] = None  # type: ignore[assignment]  # makes an import fail, as Python's reference tells
+    try:
+        import sklearn.cluster  # noqa: F401 - OpenMP and BLAS can be limited once they are loaded
+    finally:
+        del sys.modules["pandas"]
+
+
+def _lloyd(parts: list[Matrix], values: dict[str, Any], seed: int, threads: int) -> tuple[NDArray[np.float32], int]:
+    from sagespark.local.containers.channels import gather
+    from sagespark.local.containers.kmeans_stream import sklearn_init
+
+    n, k = sum(part.shape[0] for part in parts), values["k"]
+    if n < k:
+        raise contract.ClientError(f"the train channel holds {n} rows, but k is {k}; there must be at least k rows")
+    rows = gather(parts)
+    _log.info("Read %d rows of %d features, %s", n, values["feature_dim"], type(rows).__name__)
+    _import_sklearn()
+    import threadpoolctl
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    model = KMeans(
+        n_clusters=k,
+        init=sklearn_init(values["local_lloyd_init_method"]),
+        n_init=values["local_lloyd_num_trials"],
+        max_iter=values["local_lloyd_max_iter"],
+        tol=values["local_lloyd_tol"],
+        random_state=seed,
+    )
+    with threadpoolctl.threadpool_limits(limits=threads), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(rows)
+    for warning in caught:
+        _log.warning("scikit-learn: %s", warning.message)
+    return model.cluster_centers_, int(model.n_iter_)
+
+
+def _stream(
+    read: Callable[[], Iterable[Matrix]], values: dict[str, Any], seed: int, threads: int
+) -> tuple[NDArray[np.float32], int]:
+    _import_sklearn()
+    import numpy as np
+    import threadpoolctl
+
+    from sagespark.local.containers.kmeans_stream import fit_stream
+
+    def on_epoch(epoch: int, msd: float, rows: int) -> None:
+        done = 100.0 * (epoch + 1) / values["epochs"]
+        _log.info("#progress_metric: host=%s, completed %.1f %% of epochs", contract.host(), done)
+        _log.info("Epoch %d: %d rows, mean squared distance while streaming %r", epoch, rows, msd)
+
+    with threadpoolctl.threadpool_limits(limits=threads):
+        found = fit_stream(read, values, seed, on_epoch)
+    return found.centres.astype(np.float32), found.iterations
+
+
+def _evaluate(channel: str, metrics: list[str], blocks: Iterable[Matrix], centres: Centres) -> int:
+    """Log the metrics of a channel, and for training rows the sizes of the clusters; return the number of rows."""
+    import numpy as np
+
+    ssd, sizes = 0.0, np.zeros(centres.shape[0], np.int64)
+    for block in blocks:
+        labels, distances = centres.nearest(block)
+        ssd += float(np.dot(distances, distances))
+        sizes += np.bincount(labels, minlength=len(sizes))
+    rows = int(sizes.sum())
+    if not rows:
+        raise contract.ClientError(f"the {channel} channel holds no row")
+    found = {"msd": ssd / rows, "ssd": ssd}
+    for metric in metrics:
+        _log.info("#quality_metric: host=%s, %s %s <loss>=%r", contract.host(), channel, metric, found[metric])
+    if channel == "train":
+        _log.info("Cluster sizes: %s", sizes.tolist())
+    return rows
+
+
+if __name__ == "__main__":
+    contract.run(train)
