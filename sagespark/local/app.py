@@ -9,13 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
+from sagespark.core.clock import SystemClock
 from sagespark.local.config import LocalConfig, default_bucket
+from sagespark.local.containers.runner import ContainerRuntime
 from sagespark.local.http import Front
+from sagespark.local.lifecycle.run import Parts
+from sagespark.local.lifecycle.supervisor import Supervisor
+from sagespark.local.logs import LogStore
 from sagespark.local.objects.store import ObjectStore
+from sagespark.local.services.endpoint_configs import EndpointConfigs
 from sagespark.local.services.iam import Iam
+from sagespark.local.services.logs import Logs
+from sagespark.local.services.models import Models
 from sagespark.local.services.s3 import S3Buckets
 from sagespark.local.services.s3_objects import S3Objects
 from sagespark.local.services.sts import Sts
+from sagespark.local.services.tags import Tags
+from sagespark.local.services.training_jobs import TrainingJobs
+from sagespark.local.store import Store
 from sagespark.local.wire.dispatch import Dispatcher
 
 log = logging.getLogger("sagespark.local")
@@ -70,8 +81,12 @@ class Service:
         Settings.
     lock : FolderLock
         Held for the service's life.
-    store : ObjectStore
+    objects : ObjectStore
         S3's objects.
+    store : Store
+        Every other resource.
+    logs : LogStore
+        Log events.
     providers : list
         Objects with AWS operations as methods, in the order in which they start.
     pool : ThreadPoolExecutor
@@ -79,10 +94,19 @@ class Service:
     """
 
     def __init__(
-        self, config: LocalConfig, lock: FolderLock, store: ObjectStore, providers: list[Any], pool: ThreadPoolExecutor
+        self,
+        config: LocalConfig,
+        lock: FolderLock,
+        objects: ObjectStore,
+        store: Store,
+        logs: LogStore,
+        providers: list[Any],
+        pool: ThreadPoolExecutor,
     ) -> None:
         self.config = config
-        self.objects = store
+        self.objects = objects
+        self._store = store
+        self._logs = logs
         self._lock = lock
         self._pool = pool
         self._providers = providers
@@ -102,8 +126,24 @@ class Service:
         objects = ObjectStore(config.data / "objects")
         pool = ThreadPoolExecutor(config.workers, "local-objects")
         shared = (objects, config, pool)
-        providers: list[Any] = [S3Buckets(*shared), S3Objects(*shared), Sts(secret_key=config.secret_key), Iam()]
-        return cls(config, lock, objects, providers, pool)
+        clock = SystemClock()
+        store = Store(config.data / "resources.sqlite")
+        logs = LogStore(config.data / "logs.sqlite")
+        runtime = ContainerRuntime(config.data / "containers", clock=clock)
+        training = Supervisor(Parts(store, logs, objects, runtime, config.data / "training", clock))
+        providers: list[Any] = [
+            S3Buckets(*shared),
+            S3Objects(*shared),
+            Sts(secret_key=config.secret_key),
+            Iam(),
+            Logs(logs),
+            Tags(store),
+            # Training starts before hosting: it ends what containers a former service left, of both.
+            TrainingJobs(store, training, clock, config.secret_key),
+            Models(store, objects, runtime.resolve, clock),
+            EndpointConfigs(store, clock),
+        ]
+        return cls(config, lock, objects, store, logs, providers, pool)
 
     def start(self) -> None:
         """Start the parts in order; each recovers what a killed process left behind."""
@@ -123,4 +163,6 @@ class Service:
         self._dispatcher.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.objects.close()
+        self._store.close()
+        self._logs.close()
         self._lock.release()
