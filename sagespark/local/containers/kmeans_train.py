@@ -101,7 +101,7 @@ def train() -> None:
 
 
 def _import_sklearn() -> None:
-    """Import scikit-learn without pandas, which it needs only to recognise DataFrames and which takes a fifth of 1 s."""
+    """Import scikit-learn without pandas: it only recognises DataFrames by it, and waits a fifth of a second for it."""
     if "pandas" in sys.modules:
         return
     sys.modules["pandas"] = None  # type: ignore[assignment]  # makes an import fail, as Python's reference tells
