@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sagespark.aws import lookup
 from sagespark.aws.errors import is_missing, is_throttling, is_transient, no_answer
 from sagespark.core.clock import Clock, SystemClock, jitter
-from sagespark.core.errors import SageSparkError, ValidationError, WaitTimeoutError
+from sagespark.core.errors import SageSparkError, ServiceError, ValidationError, WaitTimeoutError
 
 FIRST_INTERVAL = 0.2
 """Seconds before the second look."""
@@ -208,7 +208,7 @@ class Waiter:
         while True:
             longest = LONGEST_INTERVAL
             try:
-                description = describe()
+                description = _described(describe(), spec)
             except Exception as error:
                 if spec.ends and is_missing(error):
                     return description
@@ -244,6 +244,13 @@ class Waiter:
                 pause = min(pause, timeout - elapsed)
             self.clock.sleep(pause)
             interval = min(interval * GROWTH, longest)
+
+
+def _described(answer: Description, spec: WaitSpec) -> Description:
+    """Return an answer that is a description; one without a status came from something else, such as a proxy."""
+    if spec.statusField not in answer:
+        raise ServiceError(f"an answer without {spec.statusField}: {str(answer)[:200]}", code="NoStatus")
+    return answer
 
 
 def _goes_on(spec: WaitSpec, subject: Subject) -> str:

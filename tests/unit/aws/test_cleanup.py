@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sagespark.aws import cleanup, tags
+from sagespark.aws.session import SageMakerSession
+from support.clocks import FakeClock
+from support.scripted import Script, Sent, error
+
+LISTS = {
+    "TrainingJob": "TrainingJobSummaries",
+    "Endpoint": "Endpoints",
+    "EndpointConfig": "EndpointConfigs",
+    "Model": "Models",
+}
+OURS = tags.as_dict(tags.of_run({}, "run-1"))
+
+
+class Account:
+    """An account's resources as the operations of cleanup see them; an endpoint needs two looks to be gone."""
+
+    def __init__(self, script: Script) -> None:
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.lock = threading.Lock()
+        for kind in LISTS:
+            script.always[f"List{kind}s"] = lambda sent, kind=kind: self.list(kind, sent)
+            script.always[f"Describe{kind}"] = lambda sent, kind=kind: self.describe(kind, sent)
+            script.always[f"Delete{kind}"] = lambda sent, kind=kind: self.delete(kind, sent)
+        script.always["StopTrainingJob"] = self.stop
+        script.always["ListTags"] = lambda sent: self.tags_of(sent)
+
+    def add(self, kind: str, name: str, created: float = 0.0, own: dict[str, str] = OURS, **more: Any) -> None:
+        self.rows[kind, name] = {
+            f"{kind}Name": name,
+            f"{kind}Arn": f"arn:aws:sagemaker:us-east-1:123456789012:{kind.lower()}/{name}",
+            "CreationTime": created,
+            "tags": own,
+            **more,
+        }
+
+    def list(self, kind: str, sent: Sent) -> dict[str, Any]:
+        before = sent.json.get("CreationTimeBefore")
+        status = sent.json.get("StatusEquals")
+        found = [
+            row
+            for (k, _), row in self.rows.items()
+            if k == kind
+            and (before is None or row["CreationTime"] < before)
+            and (status is None or row["TrainingJobStatus"] == status)
+        ]
+        return {LISTS[kind]: found}
+
+    def describe(self, kind: str, sent: Sent) -> Any:
+        with self.lock:
+            name = sent.json[f"{kind}Name"]
+            row = self.rows.get((kind, name))
+            if row is not None and row.get("EndpointStatus") == "Deleting":
+                del self.rows[kind, name]
+            return row or error("ValidationException", f'Could not find {kind} "{name}".')
+
+    def delete(self, kind: str, sent: Sent) -> Any:
+        row = self.rows[kind, sent.json[f"{kind}Name"]]
+        if "refuse" in row:
+            return error("AccessDeniedException", row["refuse"], 403)
+        if kind == "Endpoint":
+            row["EndpointStatus"] = "Deleting"
+        else:
+            del self.rows[kind, row[f"{kind}Name"]]
+        return {}
+
+    def stop(self, sent: Sent) -> Any:
+        self.rows["TrainingJob", sent.json["TrainingJobName"]]["TrainingJobStatus"] = "Stopping"
+        return {}
+
+    def tags_of(self, sent: Sent) -> dict[str, Any]:
+        row = next(r for (k, _), r in self.rows.items() if r[f"{k}Arn"] == sent.json["ResourceArn"])
+        return {"Tags": [{"Key": k, "Value": v} for k, v in row["tags"].items()]}
+
+    def hosting(self, name: str, own: dict[str, str] = OURS, created: float = 0.0) -> None:
+        self.add("Model", name, created, own)
+        self.add("EndpointConfig", name, created, own, ProductionVariants=[{"ModelName": name}])
+        self.add("Endpoint", name, created, own, EndpointStatus="InService", EndpointConfigName=name)
+
+    @property
+    def left(self) -> set[str]:
+        return {f"{kind} {name}" for kind, name in self.rows}
+
+
+@pytest.fixture
+def account(script: Script) -> Account:
+    return Account(script)
+
+
+def test_only_what_carries_the_tag_is_found(session: SageMakerSession, account: Account) -> None:
+    account.hosting("ours")
+    account.hosting("theirs", {"team": "red"})
+    account.add("TrainingJob", "running", TrainingJobStatus="InProgress")
+    account.add("TrainingJob", "done", TrainingJobStatus="Completed")
+    found = cleanup.find(session)
+    assert [str(f.resource) for f in found] == [
+        "TrainingJob running",
+        "Endpoint ours",
+        "EndpointConfig ours",
+        "Model ours",
+    ]
+    assert (found[1].status, found[1].run, found[1].creator) == ("InService", "run-1", tags.creator())
+
+
+def test_all_of_it_goes_in_order_and_nothing_else(session: SageMakerSession, script: Script, account: Account) -> None:
+    account.hosting("ours")
+    account.hosting("theirs", {"team": "red"})
+    account.add("TrainingJob", "running", TrainingJobStatus="InProgress")
+    told: list[str] = []
+    outcomes = cleanup.delete(session, cleanup.find(session), onOutcome=lambda o: told.append(str(o.found.resource)))
+    assert [o.kept for o in outcomes] == ["", "", "", ""]
+    assert told == ["TrainingJob running", "Endpoint ours", "EndpointConfig ours", "Model ours"]
+    assert account.left == {"TrainingJob running", "Endpoint theirs", "EndpointConfig theirs", "Model theirs"}
+    assert account.rows["TrainingJob", "running"]["TrainingJobStatus"] == "Stopping"
+    changes = [o for o in script.operations if o.startswith(("Delete", "Stop"))]
+    assert changes == ["StopTrainingJob", "DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
+
+
+def test_what_others_use_is_kept(session: SageMakerSession, account: Account) -> None:
+    account.hosting("ours")
+    del account.rows["Endpoint", "ours"]
+    account.add("Endpoint", "foreign", 0.0, {}, EndpointStatus="InService", EndpointConfigName="ours")
+    outcomes = cleanup.delete(session, cleanup.find(session))
+    assert [(str(o.found.resource), o.kept) for o in outcomes] == [
+        ("EndpointConfig ours", "endpoint 'foreign' uses it"),
+        ("Model ours", "endpoint config 'ours' uses it"),
+    ]
+    assert account.left == {"Endpoint foreign", "EndpointConfig ours", "Model ours"}
+
+
+def test_one_that_fails_does_not_keep_the_others(session: SageMakerSession, account: Account) -> None:
+    account.hosting("a")
+    account.hosting("b")
+    account.rows["Endpoint", "a"]["refuse"] = "not authorized"
+    outcomes = {str(o.found.resource): o.kept for o in cleanup.delete(session, cleanup.find(session))}
+    assert "AccessDenied" in outcomes["Endpoint a"]
+    assert outcomes["EndpointConfig a"] == "endpoint 'a' uses it"
+    assert account.left == {"Endpoint a", "EndpointConfig a", "Model a"}
+
+
+def test_a_tag_taken_off_since_keeps_it(session: SageMakerSession, account: Account) -> None:
+    account.add("Model", "m")
+    found = cleanup.find(session)
+    account.rows["Model", "m"]["tags"] = {}
+    (outcome,) = cleanup.delete(session, found)
+    assert "no tag 'sagespark'" in outcome.kept
+    assert account.left == {"Model m"}
+
+
+def test_filters(session: SageMakerSession, account: Account, clock: FakeClock) -> None:
+    now = clock.now().timestamp()
+    account.add("Model", "old", now - 7200)
+    account.add("Model", "new", now - 60)
+    account.add("Model", "other", now - 7200, {"sagespark": "1", "sagespark:run": "r2", "sagespark:creator": "bo@x"})
+
+    def names(**filters: Any) -> set[str]:
+        return {f.resource.name for f in cleanup.find(session, **filters)}
+
+    assert names() == {"old", "new", "other"}
+    assert names(olderThan=timedelta(hours=1)) == {"old", "other"}
+    assert names(run="run-1") == {"old", "new"}
+    assert names(creator="bo") == {"other"} == names(creator="bo@x")
+    assert names(creator="b") == set() == names(creator="bo@y")
