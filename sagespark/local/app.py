@@ -12,17 +12,23 @@ from typing import Any, Self
 from sagespark.core.clock import SystemClock
 from sagespark.local.config import LocalConfig, default_bucket
 from sagespark.local.containers.runner import ContainerRuntime
+from sagespark.local.hosting.deployments import Deployments
 from sagespark.local.http import Front
 from sagespark.local.lifecycle.run import Parts
 from sagespark.local.lifecycle.supervisor import Supervisor
 from sagespark.local.logs import LogStore
 from sagespark.local.objects.store import ObjectStore
 from sagespark.local.services.endpoint_configs import EndpointConfigs
+from sagespark.local.services.endpoints import Endpoints
 from sagespark.local.services.iam import Iam
 from sagespark.local.services.logs import Logs
 from sagespark.local.services.models import Models
+from sagespark.local.services.runtime import Runtime
 from sagespark.local.services.s3 import S3Buckets
+from sagespark.local.services.s3_listing import S3Listing
+from sagespark.local.services.s3_multipart import S3Multipart
 from sagespark.local.services.s3_objects import S3Objects
+from sagespark.local.services.search import Search
 from sagespark.local.services.sts import Sts
 from sagespark.local.services.tags import Tags
 from sagespark.local.services.training_jobs import TrainingJobs
@@ -131,9 +137,12 @@ class Service:
         logs = LogStore(config.data / "logs.sqlite")
         runtime = ContainerRuntime(config.data / "containers", clock=clock)
         training = Supervisor(Parts(store, logs, objects, runtime, config.data / "training", clock))
+        hosting = Deployments(store, logs, objects, runtime, config.data / "hosting", clock)
         providers: list[Any] = [
             S3Buckets(*shared),
             S3Objects(*shared),
+            S3Listing(*shared),
+            S3Multipart(*shared),
             Sts(secret_key=config.secret_key),
             Iam(),
             Logs(logs),
@@ -142,6 +151,9 @@ class Service:
             TrainingJobs(store, training, clock, config.secret_key),
             Models(store, objects, runtime.resolve, clock),
             EndpointConfigs(store, clock),
+            Search(store),
+            Endpoints(store, hosting, clock),
+            Runtime(hosting),
         ]
         return cls(config, lock, objects, store, logs, providers, pool)
 

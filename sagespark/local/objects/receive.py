@@ -1,31 +1,20 @@
-"""Write an uploaded body to its file while hashing it; the event loop only passes chunks on."""
+"""Write an uploaded body to its file while decoding and hashing it; the event loop only passes chunks on."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import TypeVar
 
 from sagespark.local.objects.files import Files
-from sagespark.local.wire.context import Body
+from sagespark.local.wire.payload import Content
 
 BATCH = 1 << 20
 """Bytes gathered before a thread writes them; two batches at most are in memory."""
 
-
-class Decoder(Protocol):
-    """Undoes a transfer coding of S3's (``aws-chunked``)."""
-
-    def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
-        """Return the content that ``data`` completes."""
-        ...
-
-    def end(self) -> None:
-        """Check that the coding ended properly."""
-        ...
+T = TypeVar("T")
 
 
 class Incoming:
@@ -35,53 +24,54 @@ class Incoming:
     ----------
     files : Files
         Gives the id and the place.
-    digests : dict
-        Objects with ``update`` by name, fed with every byte of content; ``md5`` is always there.
-    decoder : Decoder, optional
-        For content that arrives coded.
-    raw : object with ``update``, optional
-        Fed with the bytes as they arrive, before decoding.
+    content : Content
+        The body and what the request says of it.
+    *algorithms : str
+        Checksums to compute beside those that the request tells.
     """
 
-    def __init__(
-        self, files: Files, digests: dict[str, Any], decoder: Decoder | None = None, raw: Any | None = None
-    ) -> None:
+    def __init__(self, files: Files, content: Content, *algorithms: str) -> None:
+        self.content = content
         self._files = files
+        self._checker = content.checker(*algorithms)
         self.body, self._path = files.new()
         self._file: int | None = None
-        self.size = 0
-        self.digests = {"md5": hashlib.md5(usedforsecurity=False), **digests}
-        self._decoder = decoder
-        self._raw = raw
+
+    @property
+    def size(self) -> int:
+        """Bytes of content so far."""
+        return self._checker.size
 
     @property
     def md5(self) -> str:
         """MD5 of the content, hexadecimal."""
-        return str(self.digests["md5"].hexdigest())
+        return self._checker.md5
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """Checksums in base64 by algorithm."""
+        return self._checker.checksums
 
     def write(self, chunks: Sequence[bytes]) -> None:
-        """Decode, write and hash chunks; blocks."""
+        """Decode, hash and write chunks; blocks."""
         if self._file is None:
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        pieces: Sequence[bytes | memoryview] = chunks
-        if self._raw is not None:
-            for chunk in chunks:
-                self._raw.update(chunk)
-        if self._decoder is not None:
-            pieces = [piece for chunk in chunks for piece in self._decoder.feed(chunk)]
-        for piece in pieces:
-            for digest in self.digests.values():
-                digest.update(piece)
-            view = memoryview(piece)
-            self.size += len(view)
-            while view:
-                view = view[os.write(self._file, view) :]
+        for chunk in chunks:
+            for piece in self._checker.feed(chunk):
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(self._file, view) :]
 
     def close(self) -> None:
-        """End the file; an empty body has one too."""
+        """End the file, also of an empty body, and check it against what the request said.
+
+        Raises
+        ------
+        AwsError
+            ``BadDigest`` and its like.
+        """
         self.write(())
-        if self._decoder is not None:
-            self._decoder.end()
+        self._checker.finish()
         self._shut()
 
     def _shut(self) -> None:
@@ -90,12 +80,12 @@ class Incoming:
             self._file = -1
 
     def discard(self) -> None:
-        """Delete what was written; harmless after the store has taken it over."""
+        """Delete what was written and is not yet an object or a part."""
         self._shut()
-        self._files.drop(self.body)
+        self._path.unlink(missing_ok=True)
 
 
-async def receive(body: Body, incoming: Incoming, finish: Callable[[], Any], pool: Executor) -> Any:
+async def receive(incoming: Incoming, finish: Callable[[], T], pool: Executor) -> T:
     """Write a whole body, then call ``finish``, all in threads; return what it returns.
 
     Memory stays at two batches whatever the body's length. A small body takes one hop to a thread.
@@ -107,30 +97,34 @@ async def receive(body: Body, incoming: Incoming, finish: Callable[[], Any], poo
     """
     loop = asyncio.get_running_loop()
     writing: asyncio.Future[None] | None = None
+    ending: asyncio.Future[T] | None = None
     batch: list[bytes] = []
     size = 0
+
+    def last() -> T:
+        incoming.write(batch)
+        incoming.close()
+        return finish()
+
     try:
-        async for chunk in body.chunks():
+        async for chunk in incoming.content.chunks():
             batch.append(chunk)
             size += len(chunk)
             if size >= BATCH:
                 if writing is not None:
-                    await writing
+                    await asyncio.shield(writing)
                 writing = loop.run_in_executor(pool, incoming.write, batch)
                 batch, size = [], 0
         if writing is not None:
-            await writing
-
-        def last() -> Any:
-            incoming.write(batch)
-            incoming.close()
-            return finish()
-
-        writing = None
-        return await loop.run_in_executor(pool, last)
+            await asyncio.shield(writing)
+        ending = loop.run_in_executor(pool, last)
+        return await asyncio.shield(ending)
     except BaseException:
-        if writing is not None:
-            # A thread may still be writing: the file is deleted only after it.
-            await asyncio.wait([writing])
-        await loop.run_in_executor(pool, incoming.discard)
+        # A thread may still be at work, also when this task is cancelled: what it writes is deleted only after it, and
+        # not at all once it is an object.
+        running = [future for future in (writing, ending) if future is not None]
+        if running:
+            await asyncio.wait(running)
+        if ending is None or ending.exception() is not None:
+            await loop.run_in_executor(pool, incoming.discard)
         raise

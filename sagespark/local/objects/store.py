@@ -2,84 +2,36 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any, BinaryIO
 
 from sagespark.core.clock import Clock, SystemClock
 from sagespark.local.objects.files import READ_ONLY, Files, link_or_copy
 from sagespark.local.objects.index import Index, successor
+from sagespark.local.objects.model import (
+    Attributes,
+    BucketNotEmptyError,
+    NoSuchBucketError,
+    NoSuchKeyError,
+    ObjectInfo,
+    from_seconds,
+)
 
 CHUNK = 1 << 20
 """Bytes read or written at a time."""
+_COLUMNS = "key, body, size, etag, modified, attributes"
 
-
-class NoSuchBucketError(LookupError):
-    """There is no bucket of this name."""
-
-
-class NoSuchKeyError(LookupError):
-    """The bucket has no object of this key."""
-
-
-class BucketNotEmptyError(Exception):
-    """A bucket that still holds objects is not deleted."""
-
-
-@dataclass(frozen=True)
-class Attributes:
-    """What is stored with an object beside its bytes."""
-
-    headers: dict[str, str] = field(default_factory=dict)
-    """System metadata by S3's member names: ``ContentType``, ``CacheControl``, ..."""
-    metadata: dict[str, str] = field(default_factory=dict)
-    """User metadata, names in lower case."""
-    tags: list[dict[str, str]] = field(default_factory=list)
-    """``Key`` and ``Value``."""
-    checksums: dict[str, str] = field(default_factory=dict)
-    """Base64 digests by S3's member names: ``ChecksumCRC32``, ...; of a multipart object with ``-N``."""
-    checksum_type: str = ""
-    """``FULL_OBJECT`` or ``COMPOSITE``; empty without a checksum."""
-    parts: tuple[tuple[int, int], ...] = ()
-    """Number and size in bytes of each part; empty unless uploaded in parts."""
-    part_checksums: tuple[dict[str, str], ...] = ()
-    """Checksums of each part."""
-
-    def dump(self) -> str:
-        """Return the attributes as JSON, without what is empty."""
-        return json.dumps({k: v for k, v in self.__dict__.items() if v}, separators=(",", ":"))
-
-    @classmethod
-    def load(cls, text: str) -> Attributes:
-        """Return the attributes that `dump` wrote."""
-        document = json.loads(text)
-        document["parts"] = tuple((n, s) for n, s in document.get("parts", ()))
-        document["part_checksums"] = tuple(document.get("part_checksums", ()))
-        return cls(**document)
-
-
-@dataclass(frozen=True)
-class ObjectInfo:
-    """One object."""
-
-    bucket: str
-    key: str
-    size: int
-    """Bytes."""
-    etag: str
-    """Without quotes: MD5 in hexadecimal, or MD5 of the parts' MD5s and ``-N``."""
-    last_modified: datetime
-    path: Path
-    """The body's file. Not to be written, and gone once the object is replaced: `ObjectStore.link` keeps it."""
-    body: str = ""
-    """Id of the body."""
-    attributes: Attributes = field(default_factory=Attributes)
+Guard = Callable[[ObjectInfo | None], None]
+"""Takes the present object or None inside the transaction of a write, and raises to refuse it."""
 
 
 class ObjectStore:
@@ -98,6 +50,8 @@ class ObjectStore:
         self.clock = clock or SystemClock()
         self.files = Files(root)
         self.index = Index(root / "index.sqlite")
+        self._dead: list[str] = []
+        self._dead_lock = threading.Lock()
         self._recover()
 
     def _recover(self) -> None:
@@ -112,16 +66,21 @@ class ObjectStore:
                 self.files.keep(body)
             else:
                 self.files.drop(body)
-        self.sweep()
+        self.bury([row[0] for row in reader.execute("SELECT body FROM garbage")])
 
-    def sweep(self) -> None:
-        """Delete the bodies that nothing refers to any more."""
-        rows = [row[0] for row in self.index.reader.execute("SELECT body FROM garbage")]
-        for body in rows:
+    def condemn(self, db: Connection, bodies: Iterable[str]) -> None:
+        """Note, in a transaction, that nothing refers to ``bodies`` any more; `bury` follows it."""
+        with self._dead_lock:
+            gone, self._dead = self._dead, []
+        db.executemany("DELETE FROM garbage WHERE body=?", [(body,) for body in gone])
+        db.executemany("INSERT OR IGNORE INTO garbage VALUES (?)", [(body,) for body in bodies])
+
+    def bury(self, bodies: Sequence[str]) -> None:
+        """Delete condemned bodies; their notes go with the next transaction, or at the next start."""
+        for body in bodies:
             self.files.drop(body)
-        if rows:
-            with self.index.write() as db:
-                db.executemany("DELETE FROM garbage WHERE body=?", [(body,) for body in rows])
+        with self._dead_lock:
+            self._dead.extend(bodies)
 
     def close(self) -> None:
         """Close the index."""
@@ -140,48 +99,49 @@ class ObjectStore:
     def bucket(self, bucket: str) -> tuple[str, datetime] | None:
         """Return region and time of creation, or None."""
         row = self.index.reader.execute("SELECT region, created FROM buckets WHERE name=?", (bucket,)).fetchone()
-        return (row[0], _when(row[1])) if row else None
+        return (row[0], from_seconds(row[1])) if row else None
 
-    def buckets(self) -> list[tuple[str, str, datetime]]:
+    def buckets(self) -> builtins.list[tuple[str, str, datetime]]:
         """Return name, region and time of creation of every bucket, by name."""
         rows = self.index.reader.execute("SELECT name, region, created FROM buckets ORDER BY name")
-        return [(name, region, _when(created)) for name, region, created in rows]
+        return [(name, region, from_seconds(created)) for name, region, created in rows]
 
     def delete_bucket(self, bucket: str) -> None:
         """Delete an empty bucket; its unfinished uploads go with it.
 
         Raises
         ------
-        NoSuchBucketError, BucketNotEmpty
+        NoSuchBucketError, BucketNotEmptyError
         """
         with self.index.write() as db:
             if db.execute("SELECT 1 FROM objects WHERE bucket=? LIMIT 1", (bucket,)).fetchone():
                 raise BucketNotEmptyError(bucket)
             if db.execute("DELETE FROM buckets WHERE name=?", (bucket,)).rowcount == 0:
                 raise NoSuchBucketError(bucket)
-            db.execute(
-                "INSERT OR IGNORE INTO garbage SELECT body FROM parts"
-                " WHERE upload IN (SELECT id FROM uploads WHERE bucket=?)",
-                (bucket,),
-            )
-            db.execute("DELETE FROM parts WHERE upload IN (SELECT id FROM uploads WHERE bucket=?)", (bucket,))
+            uploads = "SELECT id FROM uploads WHERE bucket=?"
+            bodies = [r[0] for r in db.execute(f"SELECT body FROM parts WHERE upload IN ({uploads})", (bucket,))]
+            db.execute(f"DELETE FROM parts WHERE upload IN ({uploads})", (bucket,))
             db.execute("DELETE FROM uploads WHERE bucket=?", (bucket,))
-        self.sweep()
+            self.condemn(db, bodies)
+        self.bury(bodies)
 
     # ---------------------------------------------------------------------------------------------------------- objects
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Return an object's description, or None."""
-        row = self.index.reader.execute(
-            "SELECT key, body, size, etag, modified, attributes FROM objects WHERE bucket=? AND key=?",
-            (bucket, key.encode()),
-        ).fetchone()
-        return self._info(bucket, row) if row else None
+        return self._find(self.index.reader, bucket, key)
 
-    def _info(self, bucket: str, row: Sequence[Any]) -> ObjectInfo:
+    def _find(self, db: Connection, bucket: str, key: str) -> ObjectInfo | None:
+        sql = f"SELECT {_COLUMNS} FROM objects WHERE bucket=? AND key=?"
+        row = db.execute(sql, (bucket, key.encode())).fetchone()
+        return self.info(bucket, row) if row else None
+
+    def info(self, bucket: str, row: Sequence[Any]) -> ObjectInfo:
+        """Return the object that a row of `rows` describes."""
         key, body, size, etag, modified, attributes = row
+        path = self.files.path(body)
         return ObjectInfo(
-            bucket, key.decode(), size, etag, _when(modified), self.files.path(body), body, Attributes.load(attributes)
+            bucket, key.decode(), size, etag, from_seconds(modified), path, body, Attributes.load(attributes)
         )
 
     def open(self, bucket: str, key: str) -> tuple[ObjectInfo, BinaryIO]:
@@ -218,19 +178,18 @@ class ObjectStore:
         while True:
             rows = self.rows(bucket, start, prefix.encode(), 1000, inclusive=inclusive)
             for row in rows:
-                yield self._info(bucket, row)
+                yield self.info(bucket, row)
             if len(rows) < 1000:
                 return
             start, inclusive = rows[-1][0], False
 
     def rows(self, bucket: str, start: bytes, prefix: bytes, limit: int, *, inclusive: bool) -> Sequence[Sequence[Any]]:
         """Return up to ``limit`` index rows from ``start`` on whose keys begin with ``prefix``."""
+        if start < prefix:
+            start, inclusive = prefix, True
+        sql = f"SELECT {_COLUMNS} FROM objects WHERE bucket=? AND key {'>=' if inclusive else '>'} ?"
+        values: list[Any] = [bucket, start]
         end = successor(prefix)
-        comparison = ">=" if inclusive else ">"
-        sql = f"SELECT key, body, size, etag, modified, attributes FROM objects WHERE bucket=? AND key {comparison} ?"
-        values: list[Any] = [bucket, max(start, prefix)]
-        if not inclusive and start < prefix:
-            sql = sql.replace(f"key {comparison} ?", "key >= ?")
         if end is not None:
             sql += " AND key < ?"
             values.append(end)
@@ -248,9 +207,8 @@ class ObjectStore:
         """
         body, path = self.files.new()
         path.write_bytes(data)
-        return self.commit(
-            bucket, key, body, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest(), attributes
-        )
+        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return self.commit(bucket, key, body, len(data), etag, attributes)
 
     def put_path(
         self, bucket: str, key: str, path: Path, *, move: bool = False, attributes: Attributes | None = None
@@ -269,17 +227,18 @@ class ObjectStore:
         NoSuchBucketError
         """
         body, target = self.files.new()
-        if move:
-            shutil.move(path, target)
-        else:
-            shutil.copyfile(path, target)
-        digest = hashlib.md5(usedforsecurity=False)
-        size = 0
-        with target.open("rb", buffering=0) as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-        return self.commit(bucket, key, body, size, digest.hexdigest(), attributes)
+        try:
+            if move:
+                shutil.move(path, target)
+            else:
+                shutil.copyfile(path, target)
+            with target.open("rb", buffering=0) as file:
+                etag = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            size = target.stat().st_size
+        except BaseException:
+            self.files.drop(body)
+            raise
+        return self.commit(bucket, key, body, size, etag, attributes)
 
     def commit(
         self,
@@ -290,7 +249,8 @@ class ObjectStore:
         etag: str,
         attributes: Attributes | None = None,
         *,
-        guard: Any = None,
+        guard: Guard | None = None,
+        also: Callable[[Connection], builtins.list[str]] | None = None,
     ) -> ObjectInfo:
         """Make a written body the object of ``key``, in one step.
 
@@ -305,7 +265,9 @@ class ObjectStore:
         attributes : Attributes, optional
             What is stored with it; the content type defaults to S3's ``binary/octet-stream``.
         guard : callable, optional
-            Takes the present object or None inside the transaction and may raise (conditional writes).
+            Refuses the write by what is there (conditional writes).
+        also : callable, optional
+            Run in the same transaction; returns the ids of bodies that nothing refers to after it.
 
         Raises
         ------
@@ -315,54 +277,57 @@ class ObjectStore:
         attributes = attributes or Attributes()
         if "ContentType" not in attributes.headers:
             attributes = replace(attributes, headers={"ContentType": "binary/octet-stream", **attributes.headers})
-        now = self.clock.now().timestamp()
-        os.chmod(self.files.find(body), READ_ONLY)
+        dead: list[str] = []
         try:
+            os.chmod(self.files.find(body), READ_ONLY)
             with self.index.write(after=lambda: self.files.keep(body)) as db:
                 if not db.execute("SELECT 1 FROM buckets WHERE name=?", (bucket,)).fetchone():
                     raise NoSuchBucketError(bucket)
-                old = db.execute(
-                    "SELECT key, body, size, etag, modified, attributes FROM objects WHERE bucket=? AND key=?",
-                    (bucket, key.encode()),
-                ).fetchone()
+                old = self._find(db, bucket, key)
                 if guard is not None:
-                    guard(self._info(bucket, old) if old else None)
+                    guard(old)
+                now = int(self.clock.now().timestamp())
                 row = (bucket, key.encode(), body, size, etag, now, attributes.dump())
                 db.execute("INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?)", row)
-                if old:
-                    db.execute("INSERT OR IGNORE INTO garbage VALUES (?)", (old[1],))
+                dead += [old.body] if old else []
+                dead += also(db) if also is not None else []
+                self.condemn(db, dead)
         except BaseException:
             self.files.drop(body)
             raise
-        if old:
-            self.sweep()
-        return ObjectInfo(bucket, key, size, etag, _when(now), self.files.path(body), body, attributes)
+        self.bury(dead)
+        return ObjectInfo(bucket, key, size, etag, from_seconds(now), self.files.path(body), body, attributes)
 
-    def update(self, bucket: str, key: str, attributes: Attributes) -> None:
-        """Replace what is stored with an object, its bytes untouched (tagging).
+    def update(self, bucket: str, key: str, change: Callable[[Attributes], Attributes]) -> ObjectInfo:
+        """Change what is stored with an object, its bytes untouched (tagging).
 
         Raises
         ------
         NoSuchKeyError
         """
         with self.index.write() as db:
-            row = (attributes.dump(), bucket, key.encode())
-            if db.execute("UPDATE objects SET attributes=? WHERE bucket=? AND key=?", row).rowcount == 0:
+            info = self._find(db, bucket, key)
+            if info is None:
                 raise NoSuchKeyError(f"s3://{bucket}/{key}")
+            info = replace(info, attributes=change(info.attributes))
+            row = (info.attributes.dump(), bucket, key.encode())
+            db.execute("UPDATE objects SET attributes=? WHERE bucket=? AND key=?", row)
+        return info
 
-    def delete(self, bucket: str, *keys: str) -> int:
+    def delete(self, bucket: str, *keys: str, guard: Guard | None = None) -> int:
         """Delete objects and return how many there were; missing ones are no error."""
-        count = 0
+        bodies: list[str] = []
         with self.index.write() as db:
             for key in keys:
-                row = (bucket, key.encode())
-                found = db.execute("SELECT body FROM objects WHERE bucket=? AND key=?", row).fetchone()
-                if found:
-                    db.execute("INSERT OR IGNORE INTO garbage VALUES (?)", found)
-                    count += db.execute("DELETE FROM objects WHERE bucket=? AND key=?", row).rowcount
-        if count:
-            self.sweep()
-        return count
+                info = self._find(db, bucket, key)
+                if guard is not None:
+                    guard(info)
+                if info is not None:
+                    db.execute("DELETE FROM objects WHERE bucket=? AND key=?", (bucket, key.encode()))
+                    bodies.append(info.body)
+            self.condemn(db, bodies)
+        self.bury(bodies)
+        return len(bodies)
 
     def link(self, bucket: str, key: str, target: Path) -> None:
         """Make ``target`` a hard link to an object's bytes, or a copy across filesystems.
@@ -383,7 +348,3 @@ class ObjectStore:
                 if not target.parent.exists():
                     raise
                 continue
-
-
-def _when(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -16,9 +16,11 @@ from sagespark.local.wire.errors import render
 from sagespark.local.wire.identify import Scope, Target, identify, query_of
 from sagespark.local.wire.models import operation_model
 from sagespark.local.wire.parse import parse_json, parse_query, query_pairs
+from sagespark.local.wire.payload import Content
 from sagespark.local.wire.rest import parse_rest, streams_input, to_rest
 from sagespark.local.wire.routes import find
 from sagespark.local.wire.serialize import to_json, to_query_xml
+from sagespark.local.wire.sigv4 import check_expiry, verify
 from sagespark.local.wire.validate import validate
 
 log = logging.getLogger("sagespark.local.wire")
@@ -101,13 +103,13 @@ class Dispatcher:
         service, protocol = target.service, target.protocol
         operation = target.operation
         labels: dict[str, str] = {}
-        body: Any = None
+        if protocol.startswith("rest"):
+            operation, labels = find(service, request, query)
+        body = await self._body(request, target, operation, scope, query)
+        pairs: dict[str, str] = {}
         if protocol == "query":
-            body = await request.body.read(self._config.max_body)
             pairs = query_pairs(request.query) | query_pairs(body.decode("utf-8", "replace"))
             operation = pairs.get("Action", "")
-        elif protocol.startswith("rest"):
-            operation, labels = find(service, request, query)
         method = self._methods.get((service, operation))
         model = operation_model(service, operation)
         if method is None or model is None:
@@ -119,10 +121,8 @@ class Dispatcher:
         if protocol == "query":
             parsed = parse_query(model.input_shape, pairs)
         elif protocol == "json":
-            parsed = parse_json(model.input_shape, await request.body.read(self._config.max_body))
+            parsed = parse_json(model.input_shape, body)
         else:
-            limit = self._config.max_payload if service == "sagemaker-runtime" else self._config.max_body
-            body = request.body if streams_input(model) and service == "s3" else await request.body.read(limit)
             parsed = parse_rest(model, request, labels, body)
         validate(service, model.input_shape, parsed)
         context = Context(
@@ -136,6 +136,33 @@ class Dispatcher:
         )
         response = await self._run(service, method, context, parsed)
         return operation, self._serialize(model, protocol, response or {}, identifier)
+
+    async def _body(
+        self, request: HttpRequest, target: Target, operation: str, scope: Scope, query: dict[str, str]
+    ) -> Any:
+        """Return the body, read and checked; of a streaming operation the `Content` that it reads itself."""
+        service = target.service
+        if service != "s3":
+            limit = self._config.max_payload if service == "sagemaker-runtime" else self._config.max_body
+            body = await request.body.read(limit)
+            if self._config.require_signature:
+                verify(request, scope, query, service, body, self._config.secret_key, self._clock.now())
+            return body
+        signed = None
+        if self._config.require_signature:
+            signed = verify(request, scope, query, service, None, self._config.secret_key, self._clock.now())
+        else:
+            check_expiry(query, self._clock.now())
+        content = Content(request.body, request.headers, signed)
+        if streams_input(operation_model(service, operation)):
+            return content
+        body = await request.body.read(self._config.max_body)
+        if not body and request.method not in ("PUT", "POST"):
+            return body
+        checker = content.checker()
+        body = b"".join(checker.feed(body))
+        checker.finish()
+        return body
 
     async def _run(self, service: str, method: Method, context: Context, parsed: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(method):

@@ -44,6 +44,8 @@ def render(error: AwsError, service: str, protocol: str, request: HttpRequest, r
     shape = _shape(error.code, service)
     answer = HttpResponse(status_of(error, shape))
     answer.headers.extend(error.headers)
+    if answer.status == 304:
+        return answer
     if protocol == "rest-xml":
         answer.body = _s3(error, request, request_id) if request.method != "HEAD" else b""
         answer.headers.append(("content-type", "application/xml"))

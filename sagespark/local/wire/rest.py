@@ -8,12 +8,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
-from sagespark.local.wire.context import AwsError, Body, FileRange, HttpRequest, HttpResponse, Payload
+from sagespark.local.wire.context import AwsError, FileRange, HttpRequest, HttpResponse, Payload
 from sagespark.local.wire.parse import json_value, malformed, parse_json, text_value
 from sagespark.local.wire.routes import decode
 from sagespark.local.wire.serialize import (
@@ -22,6 +21,7 @@ from sagespark.local.wire.serialize import (
     to_json,
     xml_element,
     xml_members,
+    xml_text,
 )
 
 # S3's own names of the root elements. Its model does not tell them, and SAX parsers of older SDKs look for them.
@@ -51,7 +51,7 @@ def streams_input(operation: Any) -> bool:
 # --------------------------------------------------------------------------------------------------------------- parse
 
 
-def parse_rest(operation: Any, request: HttpRequest, labels: dict[str, str], body: bytes | Body) -> dict[str, Any]:
+def parse_rest(operation: Any, request: HttpRequest, labels: dict[str, str], body: Any) -> dict[str, Any]:
     """Parse a REST request.
 
     Parameters
@@ -62,8 +62,8 @@ def parse_rest(operation: Any, request: HttpRequest, labels: dict[str, str], bod
         Gives query and headers.
     labels : dict
         Decoded labels of the path.
-    body : bytes or Body
-        The body read whole, or the body itself for an operation with a streaming payload.
+    body : bytes or Content
+        The body read whole, or the content itself for an operation with a streaming payload.
     """
     shape = operation.input_shape
     if shape is None:
@@ -115,7 +115,7 @@ def _header_member(shape: Any, text: str, path: str) -> Any:
     return text_value(shape, text, path)
 
 
-def _payload(shape: Any, body: bytes | Body, protocol: str) -> Any:
+def _payload(shape: Any, body: Any, protocol: str) -> Any:
     if shape.type_name == "blob" or not isinstance(body, bytes):
         return body
     if not body:
@@ -234,6 +234,8 @@ def to_rest(operation: Any, response: dict[str, Any]) -> HttpResponse:
             answer.headers.extend((wire + k, str(v)) for k, v in value.items())
         elif place == "statusCode":
             answer.status = int(value)
+    if response.get("ContentRange"):
+        answer.status = 206
     for name, member in shape.members.items():
         has_body = has_body or (not member.serialization.get("location") and name != payload)
     if payload is not None:
@@ -243,6 +245,9 @@ def to_rest(operation: Any, response: dict[str, Any]) -> HttpResponse:
         body = {k: v for k, v in response.items() if not shape.members[k].serialization.get("location")}
         answer.body = to_json(shape, body)
         answer.headers.append(("content-type", "application/json"))
+    elif operation.name == "GetBucketLocation":
+        answer.body = xml_document("LocationConstraint", xml_text(response.get("LocationConstraint") or ""))
+        answer.headers.append(("content-type", "application/xml"))
     elif has_body:
         parts: list[str] = []
         xml_members(shape, response, parts.append)
@@ -254,8 +259,9 @@ def to_rest(operation: Any, response: dict[str, Any]) -> HttpResponse:
 def _header_text(shape: Any, value: Any) -> str:
     if shape.type_name == "list":
         return ",".join(scalar_text(shape.member, item, "rfc822") for item in value)
-    if shape.type_name == "timestamp" and getattr(value, "tzinfo", UTC) is None:
-        value = value.replace(tzinfo=UTC)
+    if shape.type_name == "timestamp" and isinstance(value, str):
+        # S3's Expires comes back as the client wrote it.
+        return value
     return scalar_text(shape, value, "rfc822")
 
 
