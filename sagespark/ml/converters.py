@@ -8,6 +8,7 @@ values through them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -143,6 +144,79 @@ class StringMap:
         if bad:
             raise TypeError(f"{self.name} must have strings or numbers as values, but got {bad!r}")
         return {str(k): str(_plain(v)) for k, v in value.items()}
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Hyperparameters of any image as the wire has them: strings; lists and dicts become JSON."""
+
+    name: str
+
+    def __call__(self, value: Any) -> dict[str, str]:
+        """Return the dict."""
+        if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
+            raise TypeError(f"{self.name} must be a dict with strings as keys, but got {value!r}")
+        return {key: self._text(key, _plain(inner)) for key, inner in value.items()}
+
+    def _text(self, key: str, value: Any) -> str:
+        if isinstance(value, str):
+            return str(value)
+        if isinstance(value, list | tuple | dict):
+            try:
+                return json.dumps(value)
+            except TypeError:
+                raise TypeError(f"{self.name}[{key!r}] must be JSON, but got {value!r}") from None
+        if not isinstance(value, int | float):
+            raise TypeError(f"{self.name}[{key!r}] must be a string, number, list or dict, but got {value!r}")
+        return str(value)
+
+
+@dataclass(frozen=True)
+class MetricDefinitions:
+    """``MetricDefinitions`` as AWS has them; each regex has one group."""
+
+    name: str
+
+    def __call__(self, value: Any) -> list[dict[str, str]]:
+        """Return the list."""
+        if not isinstance(value, list | tuple) or not all(isinstance(v, Mapping) for v in value):
+            raise TypeError(f"{self.name} must be a list of {{'Name': ..., 'Regex': ...}}, but got {value!r}")
+        for entry in value:
+            if set(entry) != {"Name", "Regex"} or not all(isinstance(v, str) and v for v in entry.values()):
+                raise ValueError(f"{self.name} must have 'Name' and 'Regex' in every entry, but got {dict(entry)!r}")
+        return [{"Name": str(v["Name"]), "Regex": str(v["Regex"])} for v in value]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Fields of a response with the types of their columns."""
+
+    name: str
+
+    def __call__(self, value: Any) -> dict[str, str]:
+        """Return the dict, in the order given."""
+        if not isinstance(value, Mapping) or not all(isinstance(k, str) and k for k in value):
+            raise TypeError(f"{self.name} must be a dict of field names and types, but got {value!r}")
+        bad = {k: v for k, v in value.items() if v not in ("int", "double", "vector")}
+        if bad or not value:
+            raise ValueError(f"{self.name} must have the types 'int', 'double' or 'vector', but got {bad or value!r}")
+        return {str(k): str(v) for k, v in value.items()}
+
+
+@dataclass(frozen=True)
+class ContentType:
+    """A content type, or an object that has one (``content_type`` or ``CONTENT_TYPE``, as codecs and SDKs call it)."""
+
+    name: str
+
+    def __call__(self, value: Any) -> str:
+        """Return the content type."""
+        text = getattr(value, "content_type", getattr(value, "CONTENT_TYPE", value))
+        if not isinstance(text, str):
+            raise TypeError(f"{self.name} must be a content type such as 'text/csv', but got {value!r}")
+        if "/" not in text:
+            raise ValueError(f"{self.name} must be a content type such as 'text/csv', but got {value!r}")
+        return str(text)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ whose value is None, or an empty list or dict, is left out: SageMaker refuses so
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sagespark.aws import tags
@@ -194,6 +194,19 @@ class Hosting:
     model: Request
     endpointConfig: Request
     endpoint: Request
+
+    @property
+    def requests(self) -> list[tuple[str, Request]]:
+        """Operation and request, in the order in which they are sent."""
+        return [
+            ("CreateModel", self.model),
+            ("CreateEndpointConfig", self.endpointConfig),
+            ("CreateEndpoint", self.endpoint),
+        ]
+
+    def with_container(self, container: Request) -> Hosting:
+        """Return the requests with another ``PrimaryContainer``."""
+        return replace(self, model={**self.model, "PrimaryContainer": container})
 
 
 def hosting(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from sagespark.algorithms.hyperparameter import Hyperparameter, Range
 from sagespark.algorithms.spec import AlgorithmSpec, FixedParam, Group, Output
+from sagespark.aws.runtime import MAX_RETRIES, TIMEOUT
 from sagespark.ml import converters as to
 
 OnModel = Literal["no", "get", "set"]
@@ -301,7 +302,7 @@ INVOCATION: tuple[ParamRow, ...] = (
         "Seconds that one request may take.",
         to.Number("invocationTimeoutInSeconds", Range(0, low_open=True)),
         "float",
-        60.0,
+        TIMEOUT,
         onModel="set",
     ),
     ParamRow(
@@ -309,7 +310,7 @@ INVOCATION: tuple[ParamRow, ...] = (
         "Retries of a request that was throttled, failed with 5xx, timed out or was reset.",
         to.Number("maxRetries", Range(0), whole=True),
         "int",
-        8,
+        MAX_RETRIES,
         onModel="set",
     ),
 )

@@ -21,7 +21,7 @@ from sagespark.algorithms.registry import ALGORITHMS
 from sagespark.algorithms.spec import AlgorithmSpec, Channel, FixedParam, Group, Output
 from sagespark.core.errors import ValidationError
 from sagespark.ml import stubs
-from sagespark.ml.algorithm_params import KMeansParams
+from sagespark.ml.stage_params import KMeansParams
 from sagespark.ml.params import StageParams, accessor
 from sagespark.ml.rows import algorithm_rows
 

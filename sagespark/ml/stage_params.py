@@ -1,6 +1,6 @@
-"""Params of the built-in algorithms' estimators and models, each made from its algorithm's row.
+"""Params of every estimator and model, each made from its rows.
 
-``algorithm_params.pyi`` says the same for editors and type checkers; ``python -m sagespark.ml.stubs`` writes it anew.
+``stage_params.pyi`` says the same for editors and type checkers; ``python -m sagespark.ml.stubs`` writes it anew.
 Only the ``HasX`` mixins are here that the stage honours: MLlib's OneVsRest looks at them.
 """
 
@@ -11,6 +11,15 @@ from pyspark.ml.param.shared import HasFeaturesCol, HasMaxIter, HasPredictionCol
 from sagespark.algorithms.kmeans import KMEANS
 from sagespark.ml.params import StageParams
 from sagespark.ml.rows import algorithm_rows
+from sagespark.ml.rows_generic import GENERIC
+
+
+class SageMakerParams(StageParams, HasFeaturesCol, HasPredictionCol, rows=GENERIC):
+    """Params of an estimator of any image."""
+
+
+class SageMakerModelParams(StageParams, HasFeaturesCol, HasPredictionCol, rows=GENERIC, model=True):
+    """Params of a model of any image."""
 
 
 class KMeansParams(StageParams, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasTol, rows=algorithm_rows(KMEANS)):
