@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -156,3 +157,30 @@ def field_rows(fields: Mapping[str, Numbers]) -> int:
     if not shapes or any(len(s) not in (1, 2) for s in shapes.values()) or len({s[0] for s in shapes.values()}) != 1:
         raise CodecError(f"response fields must be arrays of one common number of rows, but got shapes {shapes}")
     return int(next(iter(shapes.values()))[0])
+
+
+class MalformedError(Exception):
+    """Bytes are not what they must be; a codec's functions turn it into a CodecError that names the content type.
+
+    Parameters
+    ----------
+    message : str
+        What was found and what the format asks for.
+    offset : int or None
+        Where, in the bytes at hand; None where the format has no useful one.
+    """
+
+    def __init__(self, message: str, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+@contextmanager
+def reported(content_type: str, base: int = 0) -> Iterator[None]:
+    """Turn MalformedError into CodecError; ``base`` is the offset of the bytes at hand in the caller's."""
+    try:
+        yield
+    except MalformedError as problem:
+        offset = None if problem.offset is None else base + problem.offset
+        raise CodecError(problem.message, contentType=content_type, offset=offset) from None

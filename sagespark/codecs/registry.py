@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sagespark.codecs.base import Codec
+from sagespark.codecs.csv import CSV, Csv
+from sagespark.codecs.json import JSON, JSON_LINES
 from sagespark.codecs.recordio import RECORDIO
 from sagespark.core.errors import ValidationError
 
-CODECS: dict[str, Codec] = {c.content_type: c for c in (RECORDIO,)}
+_ALL: tuple[Codec, ...] = (RECORDIO, CSV, JSON, JSON_LINES)
+CODECS: dict[str, Codec] = {c.content_type: c for c in _ALL}
 """Content type -> codec."""
 
 
@@ -26,13 +31,23 @@ def parse_content_type(text: str) -> tuple[str, dict[str, str]]:
 def codec(content_type: str) -> Codec:
     """Return the codec of a content type, with or without parameters.
 
+    Parameters
+    ----------
+    content_type : str
+        ``text/csv; label_size=1`` gives a codec that takes the first column as label.
+
     Raises
     ------
     ValidationError
-        If there is none.
+        If the content type is unknown, or its ``label_size`` is no number.
     """
-    kind, _ = parse_content_type(content_type)
-    try:
-        return CODECS[kind]
-    except KeyError:
-        raise ValidationError(f"content type {content_type!r} is unknown; known are {', '.join(CODECS)}") from None
+    kind, parameters = parse_content_type(content_type)
+    found = CODECS.get(kind)
+    if found is None:
+        raise ValidationError(f"content type {content_type!r} is unknown; known are {', '.join(CODECS)}")
+    size = parameters.get("label_size")
+    if isinstance(found, Csv) and size is not None:
+        if not (size.isascii() and size.isdigit()):
+            raise ValidationError(f"label_size must be a number of columns, but got {content_type!r}")
+        return replace(found, label_size=int(size))
+    return found

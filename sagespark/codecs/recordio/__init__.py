@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sagespark.codecs.base import Buffer, Numbers, Rows, as_bytes, check_labels, field_rows
+from sagespark.codecs.base import Buffer, MalformedError, Numbers, Rows, as_bytes, check_labels, field_rows, reported
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
 from sagespark.codecs.recordio import decode as _decode
 from sagespark.codecs.recordio import fixed, ragged
 from sagespark.codecs.recordio.columns import FEATURES, KEY, LABEL, Column, columns
-from sagespark.codecs.recordio.framing import CONTENT_TYPE, MalformedError, reported
+from sagespark.codecs.recordio.framing import CONTENT_TYPE
 from sagespark.codecs.recordio.stream import Readable
 from sagespark.codecs.recordio.stream import pieces as stream_pieces
 from sagespark.codecs.recordio.tensors import Wanted
@@ -134,7 +134,7 @@ def decode(body: Buffer, *, width: int | None = None, label_size: int | None = N
 
 
 def _decode_rows(body: NDArray[np.uint8], base: int, width: int | None, label_size: int | None) -> Rows:
-    with reported(base):
+    with reported(CONTENT_TYPE, base):
         return _rows(body, width, label_size)
 
 
@@ -179,7 +179,7 @@ def decode_tensors(body: Buffer) -> tuple[dict[str, Matrix], dict[str, Matrix]]:
     CodecError
         As :func:`decode`; also if a name is missing in some records.
     """
-    with reported():
+    with reported(CONTENT_TYPE):
         _, found = _decode.decode(as_bytes(body), {FEATURES: None, LABEL: None}, {})
     sides: dict[int, dict[str, Matrix]] = {FEATURES: {}, LABEL: {}}
     for (side, name), values in found.items():
@@ -237,7 +237,7 @@ class RecordIO:
         CodecError
             If a field is missing, sparse or of different length between rows.
         """
-        with reported():
+        with reported(CONTENT_TYPE):
             return self._fields(as_bytes(body), fields)
 
     def _fields(self, body: NDArray[np.uint8], fields: Sequence[str]) -> dict[str, Numbers]:

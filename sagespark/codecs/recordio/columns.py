@@ -112,7 +112,7 @@ def _column(side: int, name: str, matrix: Any, narrow: bool) -> Column:
             raise CodecError(
                 f"{name!r} must have one or two dimensions, but got {matrix.ndim}", contentType=CONTENT_TYPE
             )
-        matrix = matrix.reshape(len(matrix), -1) if matrix.ndim == 1 else matrix
+        matrix = matrix[:, None] if matrix.ndim == 1 else matrix
     kinds = {part.dtype for part in _parts(matrix)}
     if narrow and all(kind.kind in "fiub" for kind in kinds):
         number = NUMBER["<f4"]

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sagespark.codecs import assemble
+from sagespark.codecs.base import MalformedError
 from sagespark.codecs.matrix import Matrix
-from sagespark.codecs.recordio import batch, fixed, framing, tensors
+from sagespark.codecs.recordio import fixed, framing, tensors
 from sagespark.codecs.recordio.columns import FEATURES, NUMBER, TENSORS
-from sagespark.codecs.recordio.framing import HEADER, MAGIC, MalformedError
+from sagespark.codecs.recordio.framing import HEADER, MAGIC
 from sagespark.codecs.recordio.tensors import Wanted
 from sagespark.codecs.recordio.varint import Bytes
 
@@ -45,7 +47,7 @@ def decode(body: Bytes, wanted: Wanted, widths: dict[tuple[int, bytes], int]) ->
     try:
         return _general(frames, wanted, widths)
     except MalformedError as problem:
-        raise MalformedError(problem.message, frames.original(problem.offset)) from None
+        raise MalformedError(problem.message, frames.original(problem.offset or 0)) from None
 
 
 def _general(frames: framing.Frames, wanted: Wanted, widths: dict[tuple[int, bytes], int]) -> tuple[int, Entries]:
@@ -60,13 +62,13 @@ def _general(frames: framing.Frames, wanted: Wanted, widths: dict[tuple[int, byt
         found = tensors.read(frames.body, frames.start[start:stop], frames.stop[start:stop], wanted)
         for key, part in found.items():
             parts.setdefault(key, []).append(
-                batch.Batch(part, stop - start, title(*key), start).matrix(widths.get(key))
+                assemble.Batch(part, stop - start, title(*key), start).matrix(widths.get(key))
             )
         for key, listed in parts.items():
             widths.setdefault(key, listed[0].shape[1])
             if len(listed) != block + 1:
                 raise MalformedError(f"some records have {title(*key)}, others have not", int(frames.start[start]))
-    return rows, {key: batch.concatenate(listed, title(*key)) for key, listed in parts.items()}
+    return rows, {key: assemble.concatenate(listed, title(*key)) for key, listed in parts.items()}
 
 
 def title(side: int, name: bytes) -> str:

@@ -8,14 +8,12 @@ dmlc-core's writer cuts a payload at each aligned word that equals the magic, dr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sagespark.core.errors import CodecError
+from sagespark.codecs.base import MalformedError
 
 CONTENT_TYPE = "application/x-recordio-protobuf"
 MAGIC = 0xCED7230A
@@ -54,32 +52,6 @@ class Frames:
     def original(self, offset: int) -> int:
         """Return the offset in the original bytes of an offset in ``body``."""
         return offset + 4 * int(np.searchsorted(self.dropped, offset, side="right"))
-
-
-class MalformedError(Exception):
-    """Bytes are no records; the layer's functions turn it into a CodecError with the offset in the caller's bytes.
-
-    Parameters
-    ----------
-    message : str
-        What was found and what the format asks for.
-    offset : int
-        Where, in the bytes at hand.
-    """
-
-    def __init__(self, message: str, offset: int) -> None:
-        super().__init__(message)
-        self.message = message
-        self.offset = offset
-
-
-@contextmanager
-def reported(base: int = 0) -> Iterator[None]:
-    """Turn MalformedError into a CodecError; ``base`` is the offset of the bytes at hand in the caller's."""
-    try:
-        yield
-    except MalformedError as problem:
-        raise CodecError(problem.message, contentType=CONTENT_TYPE, offset=base + problem.offset) from None
 
 
 def find(body: NDArray[np.uint8]) -> Frames:

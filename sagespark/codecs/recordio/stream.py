@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sagespark.codecs.base import reported
 from sagespark.codecs.recordio import framing
 
 
@@ -42,7 +43,7 @@ def pieces(stream: Readable, block_bytes: int) -> Iterator[tuple[int, NDArray[np
         if not held:
             return
         view = np.frombuffer(held, np.uint8)
-        with framing.reported(base):
+        with reported(framing.CONTENT_TYPE, base):
             end = framing.whole(view)
             if not end and len(held) < target:
                 framing.find(view)  # raises: the stream is over, and no whole record is left

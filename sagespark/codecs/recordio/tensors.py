@@ -7,58 +7,21 @@ name: the values, keys and shapes of all the rows, flat, with their counts per r
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sagespark.codecs.assemble import Tensors
+from sagespark.codecs.base import MalformedError
 from sagespark.codecs.recordio import wire
 from sagespark.codecs.recordio.columns import FEATURES, NUMBER, TENSORS
-from sagespark.codecs.recordio.framing import MalformedError
 from sagespark.codecs.recordio.varint import LONGEST, Bytes, Offsets
 
 BYTES_FIELD = 9
 """Field number of Bytes in Value, which is no tensor and is passed over."""
 MAX_NAMES = 1024
 """Most different names in one map."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tensors:
-    """The tensors of one map entry.
-
-    Parameters
-    ----------
-    row : ndarray of int64, shape (r,)
-        The record of each tensor, increasing.
-    offset : ndarray of int64, shape (r,)
-        Byte offset of each tensor.
-    number : int
-        The tensors' field number in Value.
-    values : ndarray
-        All the values.
-    count : ndarray of int64, shape (r,)
-        Values of each.
-    keys : ndarray of uint64
-        All the keys.
-    key_count : ndarray of int64, shape (r,)
-        Keys of each.
-    shape : ndarray of uint64
-        All the dimensions.
-    dims : ndarray of int64, shape (r,)
-        Dimensions of each.
-    """
-
-    row: Offsets
-    offset: Offsets
-    number: int
-    values: NDArray[Any]
-    count: Offsets
-    keys: NDArray[np.uint64]
-    key_count: Offsets
-    shape: NDArray[np.uint64]
-    dims: Offsets
 
 
 Wanted = dict[int, set[bytes] | None]
@@ -196,7 +159,7 @@ def _content(body: Bytes, number: int, rows: Offsets, found: wire.Found, where: 
         count = _per_owner(piece, size // dtype.itemsize, rows_count)
     keys, key_count = integers(2)
     shape, dims = integers(3)
-    return Tensors(rows, found.start, number, values, count, keys, key_count, shape, dims)
+    return Tensors(rows, values, count, keys, key_count, shape, dims, found.start)
 
 
 def _per_owner(piece: wire.Found, count: Offsets, rows: int) -> Offsets:

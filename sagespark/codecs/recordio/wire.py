@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sagespark.codecs.recordio.framing import MalformedError
+from sagespark.codecs.base import MalformedError
 from sagespark.codecs.recordio.varint import LONGEST, Bytes, Offsets
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5

@@ -8,12 +8,49 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sagespark.codecs.base import MalformedError
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
-from sagespark.codecs.recordio.framing import MalformedError
-from sagespark.codecs.recordio.tensors import Tensors
-from sagespark.codecs.recordio.varint import Offsets
 
+Offsets = NDArray[np.int64]
 _MOST = 1 << 62
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """One tensor of each of some rows, flat, with counts per row.
+
+    Parameters
+    ----------
+    row : ndarray of int64, shape (r,)
+        The row of each tensor, increasing.
+    values : ndarray
+        All the values.
+    count : ndarray of int64, shape (r,)
+        Values of each.
+    keys : ndarray of uint64
+        All the keys.
+    key_count : ndarray of int64, shape (r,)
+        Keys of each; a tensor with keys is sparse.
+    shape : ndarray of uint64
+        All the dimensions.
+    dims : ndarray of int64, shape (r,)
+        Dimensions of each.
+    offset : ndarray of int64, shape (r,), optional
+        Byte offset of each, for errors.
+    """
+
+    row: Offsets
+    values: NDArray[Any]
+    count: Offsets
+    keys: NDArray[np.uint64]
+    key_count: Offsets
+    shape: NDArray[np.uint64]
+    dims: Offsets
+    offset: Offsets | None = None
+
+    def at(self, i: int) -> int | None:
+        """Return the byte offset of tensor ``i``, where known."""
+        return None if self.offset is None else int(self.offset[i])
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +90,7 @@ class Batch:
         t = self.tensors
         if len(t.row) != self.rows:
             missing = int(np.setdiff1d(np.arange(self.rows), t.row)[0])
-            raise MalformedError(f"record {self.first + missing} has no {self.name}, others have", int(t.offset[0]))
+            raise MalformedError(f"record {self.first + missing} has no {self.name}, others have", t.at(0))
         volume = self._volume()
         sparse = (t.key_count > 0) | ((t.dims > 0) & (t.count == 0) & (volume > 0))
         self._refuse(
@@ -77,7 +114,7 @@ class Batch:
         """Raise for the first row that is wrong."""
         if wrong.any():
             i = int(np.flatnonzero(wrong)[0])
-            raise MalformedError(f"{self.name} of record {self.first + i} {says(i)}", int(self.tensors.offset[i]))
+            raise MalformedError(f"{self.name} of record {self.first + i} {says(i)}", self.tensors.at(i))
 
     def _volume(self) -> Offsets:
         """Return the product of each tensor's shape; 0 where it has none."""
