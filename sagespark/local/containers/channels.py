@@ -73,7 +73,7 @@ def _file(path: Path, content_type: str, kind: str, width: int) -> Iterator[Matr
             return
         csv = codec(content_type)
         for lines in _whole_lines(stream):
-            yield csv.decode(lines).features
+            yield csv.decode(lines, width=width).features
 
 
 def _whole_lines(stream: Any) -> Iterator[bytes]:

@@ -106,16 +106,19 @@ def seed() -> int:
     return value
 
 
-def limit_threads() -> int:
-    """Fix the number of threads of OpenMP and BLAS, and return it; to be called before numpy is imported.
+def threads() -> int:
+    """Return the number of threads to compute with: :data:`THREADS_VARIABLE`, ``OMP_NUM_THREADS``, or the cores."""
+    text = os.environ.get(THREADS_VARIABLE) or os.environ.get("OMP_NUM_THREADS") or ""
+    return int(text) if text.isdigit() and int(text) > 0 else len(os.sched_getaffinity(0))
+
+
+def limit_threads(count: int) -> None:
+    """Fix the number of threads of OpenMP and BLAS; to be called before numpy is imported.
 
     More threads change the order of sums, and so the last digits of a result.
     """
-    text = os.environ.get(THREADS_VARIABLE) or os.environ.get("OMP_NUM_THREADS") or ""
-    count = int(text) if text.isdigit() and int(text) > 0 else len(os.sched_getaffinity(0))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(count)
-    return count
 
 
 def log_to_stdout() -> None:

@@ -13,7 +13,9 @@ ACCEPTS = ("application/x-recordio-protobuf", "application/json", "application/j
 
 def main() -> None:
     """Load ``model_algo-1`` and serve it."""
-    threads = contract.limit_threads()
+    # Requests run beside each other, so each one computes with one thread.
+    threads = contract.threads()
+    contract.limit_threads(1)
 
     from typing import Any
 

@@ -63,7 +63,8 @@ def train() -> None:
     if unknown:
         raise contract.ClientError(f"unknown channel {unknown[0]!r}; K-means reads 'train' and 'test'")
     seed = contract.seed()
-    threads = contract.limit_threads()
+    threads = contract.threads()
+    contract.limit_threads(threads)
     # numpy is imported from here on: its threads are limited now.
     from sagespark.codecs import ndarray
     from sagespark.local.containers.channels import blocks

@@ -125,11 +125,9 @@ class ServingApp:
 
     def _answer(self, body: bytes, content_type: str, accept: str) -> bytes:
         try:
-            rows = codec(content_type).decode(body).features
+            rows = codec(content_type).decode(body, width=self._width).features
             if not rows.shape[0]:
                 return b""
-            if rows.shape[1] != self._width:
-                raise Refusal(400, f"A row has {rows.shape[1]} features, but the model was trained on {self._width}")
             return bytes(codec(accept).encode_predictions(self._predict(rows)))
         except (CodecError, ValidationError) as error:
             raise Refusal(400, str(error)) from error
