@@ -21,9 +21,9 @@ from sagespark.algorithms.registry import ALGORITHMS
 from sagespark.algorithms.spec import AlgorithmSpec, Channel, FixedParam, Group, Output
 from sagespark.core.errors import ValidationError
 from sagespark.ml import stubs
-from sagespark.ml.stage_params import KMeansParams
 from sagespark.ml.params import StageParams, accessor
 from sagespark.ml.rows import algorithm_rows
+from sagespark.ml.stage_params import KMeansParams
 
 DUMMY = AlgorithmSpec(
     name="dummy",
