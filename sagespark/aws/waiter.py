@@ -22,7 +22,7 @@ from sagespark.core.errors import SageSparkError, ServiceError, ValidationError,
 
 FIRST_INTERVAL = 0.2
 """Seconds before the second look."""
-GROWTH = 1.5
+GROWTH = 1.2
 """Factor from one interval to the next."""
 LONGEST_INTERVAL = 5.0
 """Seconds between looks, at most."""
