@@ -170,7 +170,8 @@ def connect(path: Path, schema: str) -> sqlite3.Connection:
 
 
 def _dump(document: Document) -> str:
-    return json.dumps(document, default=_time_out, ensure_ascii=False, separators=(",", ":"))
+    # ASCII, since a request may hold half a surrogate pair, which no encoding has.
+    return json.dumps(document, default=_time_out, separators=(",", ":"))
 
 
 def _load(text: str) -> Document:

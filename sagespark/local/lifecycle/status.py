@@ -36,7 +36,6 @@ _ECHOED = (
     "HyperParameters",
     "AlgorithmSpecification",
     "RoleArn",
-    "InputDataConfig",
     "ResourceConfig",
     "VpcConfig",
     "DebugHookConfig",
@@ -67,12 +66,24 @@ def new(request: dict[str, Any], arn: str, now: datetime) -> Document:
         "SecondaryStatusTransitions": [],
     }
     document |= {name: request[name] for name in _ECHOED if name in request}
+    if "InputDataConfig" in request:
+        document["InputDataConfig"] = [_complete(channel) for channel in request["InputDataConfig"]]
     document["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"]
     document["StoppingCondition"] = {"MaxRuntimeInSeconds": DEFAULT_RUNTIME} | request.get("StoppingCondition", {})
     for name in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
         document[name] = request.get(name, False)
     enter(document, "Starting", now)
     return document
+
+
+def _complete(channel: Document) -> Document:
+    """Return a channel with the defaults that AWS shows."""
+    complete = {"CompressionType": "None", "RecordWrapperType": "None"} | channel
+    source = channel["DataSource"].get("S3DataSource")
+    if source is not None:
+        whole = {"S3DataDistributionType": "FullyReplicated"} | source
+        complete["DataSource"] = channel["DataSource"] | {"S3DataSource": whole}
+    return complete
 
 
 def output_prefix(document: Document) -> str:

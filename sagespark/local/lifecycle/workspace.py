@@ -44,10 +44,8 @@ def input_data_config(document: dict[str, Any]) -> dict[str, Any]:
     return {
         channel["ChannelName"]: {
             "TrainingInputMode": channel.get("InputMode", default),
-            "S3DistributionType": channel["DataSource"]["S3DataSource"].get(
-                "S3DataDistributionType", "FullyReplicated"
-            ),
-            "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+            "S3DistributionType": channel["DataSource"]["S3DataSource"]["S3DataDistributionType"],
+            "RecordWrapperType": channel["RecordWrapperType"],
         }
         | ({"ContentType": channel["ContentType"]} if "ContentType" in channel else {})
         for channel in document.get("InputDataConfig", [])

@@ -70,7 +70,14 @@ def _channels(request: dict[str, Any]) -> list[str]:
     found = []
     channels = request.get("InputDataConfig", [])
     names = [channel["ChannelName"] for channel in channels]
-    found += [f"Channel names must be unique, but {n!r} occurs twice." for n in set(names) if names.count(n) > 1]
+    found += [
+        f"Channel names must be unique, but {n!r} occurs twice." for n in sorted(set(names)) if names.count(n) > 1
+    ]
+    found += [
+        f"Channel names {n!r} and {n + '-manifest'!r} exclude each other: the manifest of the first has that name."
+        for n in sorted(set(names))
+        if n + "-manifest" in names
+    ]
     default = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
     groups = {group["InstanceGroupName"] for group in request.get("ResourceConfig", {}).get("InstanceGroups", [])}
     for channel in channels:
