@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from sagespark.core.clock import SystemClock
 from sagespark.core.settings import DEFAULT_REGION
 from sagespark.local.app import FolderInUseError, Service
 from sagespark.local.config import DEFAULT_PORT, LocalConfig
@@ -32,6 +36,7 @@ def parse(argv: Sequence[str] | None = None) -> LocalConfig:
         "--region", default=DEFAULT_REGION, help="region of requests that name none (default: %(default)s)"
     )
     parser.add_argument("--require-signature", action="store_true", help="refuse requests without a valid signature")
+    parser.add_argument("--parent", type=int, help="end when this process, which started the service, has ended")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.port <= 65535:
@@ -39,6 +44,8 @@ def parse(argv: Sequence[str] | None = None) -> LocalConfig:
     logging.basicConfig(
         level=arguments.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    if arguments.parent is not None:
+        threading.Thread(target=end_with, args=(arguments.parent,), daemon=True).start()
     return LocalConfig(
         data=arguments.data.expanduser().resolve(),
         port=arguments.port,
@@ -46,6 +53,14 @@ def parse(argv: Sequence[str] | None = None) -> LocalConfig:
         require_signature=arguments.require_signature,
         region=arguments.region,
     )
+
+
+def end_with(parent: int) -> None:
+    """Wait until the process that started this one has ended, however it ended, then end this one as SIGTERM does."""
+    clock = SystemClock()
+    while os.getppid() == parent:
+        clock.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,9 +11,10 @@ from typing import Any
 
 from sagespark.core.clock import Clock, SystemClock, request_id
 from sagespark.local.config import LocalConfig
+from sagespark.local.wire.checksums import PREFIX
 from sagespark.local.wire.context import AwsError, ClientGoneError, Context, HttpRequest, HttpResponse
 from sagespark.local.wire.errors import render
-from sagespark.local.wire.identify import Scope, Target, identify, query_of
+from sagespark.local.wire.identify import Scope, Target, identify, path_with_bucket, query_of
 from sagespark.local.wire.models import operation_model
 from sagespark.local.wire.parse import parse_json, parse_query, query_pairs
 from sagespark.local.wire.payload import Content
@@ -104,7 +105,8 @@ class Dispatcher:
         operation = target.operation
         labels: dict[str, str] = {}
         if protocol.startswith("rest"):
-            operation, labels = find(service, request, query)
+            path = request.path if service != "s3" else path_with_bucket(request.headers["host"], request.path)
+            operation, labels = find(service, request, path, query)
         body = await self._body(request, target, operation, scope, query)
         pairs: dict[str, str] = {}
         if protocol == "query":
@@ -154,8 +156,13 @@ class Dispatcher:
         else:
             check_expiry(query, self._clock.now())
         content = Content(request.body, request.headers, signed)
-        if streams_input(operation_model(service, operation)):
+        model = operation_model(service, operation)
+        if streams_input(model):
             return content
+        if operation == "CompleteMultipartUpload":
+            # The checksum in its headers is that of the object, not of this body.
+            kept = {k: v for k, v in request.headers.items() if not k.startswith(PREFIX)}
+            content = Content(request.body, kept, signed)
         body = await request.body.read(self._config.max_body)
         if not body and request.method not in ("PUT", "POST"):
             return body

@@ -97,6 +97,24 @@ def identify(request: HttpRequest, scope: Scope, query: dict[str, str]) -> Targe
     return Target("s3", "rest-xml")
 
 
+_S3_HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:\.[a-z]{2}(?:-[a-z]+)+-\d)?")
+
+
+def path_with_bucket(host: str, path: str) -> str:
+    """Return the path of an S3 request with its bucket in front, which the Host may name instead.
+
+    ``BUCKET.s3.localhost``, ``BUCKET.s3.REGION.localhost`` and ``BUCKET.localhost`` name one; ``s3.localhost``,
+    ``localhost`` and addresses do not.
+    """
+    name = host.partition(":")[0].rstrip(".").lower()
+    if not name.endswith(".localhost"):
+        return path
+    name = name.removesuffix(".localhost")
+    match = _S3_HOST.fullmatch(name)
+    bucket = match["bucket"] if match else name
+    return f"/{bucket}{path}" if bucket else path
+
+
 def _query_service(action: str, version: str) -> str:
     for name in QUERY_SERVICES:
         if version in ("", service_model(name).api_version) and operation_model(name, action) is not None:

@@ -1,8 +1,9 @@
 r"""Java's regular expressions, in which the service models write their patterns, as Python's.
 
 What differs and occurs in the models: the classes ``\p{..}``; ``\uD800`` halves of characters outside the first
-plane; ``\z``; ``\d``, ``\w`` and ``\s`` are ASCII; ``.`` stops at more line ends; a hyphen after a class is itself; a
-``[`` inside a set is always escaped. Java's ``matches()``, which AWS uses, is Python's ``fullmatch``.
+plane; ``\z``; ``\d``, ``\w`` and ``\s`` are ASCII; ``.`` stops at more line ends; a hyphen after a class is itself; an
+end of text may be repeated; a ``[`` inside a set is always escaped. Java's ``matches()``, which AWS uses, is Python's
+``fullmatch``.
 """
 
 from __future__ import annotations
@@ -85,6 +86,10 @@ def translate(pattern: str) -> str:
                 i += 1
         elif char == ".":
             out.append(_DOT)
+        elif char == "$" and text[i + 1 : i + 2] == "{":
+            # Java repeats an end of text as often as asked, which is once; Python refuses to.
+            out.append("$")
+            i = text.index("}", i)
         else:
             out.append(char)
         i += 1
@@ -106,7 +111,7 @@ def _class(name: str, *, negated: bool, in_set: bool) -> str:
 
 @lru_cache(maxsize=4096)
 def compiled(pattern: str) -> re.Pattern[str] | None:
-    r"""Return the compiled pattern, or None, which is not checked, where it is none in Java either (``${1,128}``)."""
+    r"""Return the compiled pattern, or None, which is not checked, where Python cannot read it."""
     try:
         return re.compile(translate(pattern), re.ASCII)
     except (re.error, ValueError):

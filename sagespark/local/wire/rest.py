@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 
 from sagespark.local.wire.context import AwsError, FileRange, HttpRequest, HttpResponse, Payload
 from sagespark.local.wire.parse import json_value, malformed, parse_json, text_value
-from sagespark.local.wire.routes import decode
 from sagespark.local.wire.serialize import (
     members,
     scalar_text,
@@ -121,7 +120,7 @@ def _payload(shape: Any, body: Any, protocol: str) -> Any:
     if not body:
         return None
     if shape.type_name == "string":
-        return decode(body.decode("latin-1"))
+        return body.decode("utf-8", "replace")
     if protocol == "rest-json":
         return parse_json(shape, body)
     return _document(shape, body, protocol)

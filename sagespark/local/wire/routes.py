@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from sagespark.local.wire.context import AwsError, HttpRequest
@@ -101,8 +100,19 @@ def _steps(template: str) -> list[tuple[str, str, str]]:
     return steps
 
 
-def find(service: str, request: HttpRequest, query: dict[str, str]) -> tuple[str, dict[str, str]]:
+def find(service: str, request: HttpRequest, path: str, query: dict[str, str]) -> tuple[str, dict[str, str]]:
     """Return the operation of a request and the decoded labels of its path.
+
+    Parameters
+    ----------
+    service : str
+        botocore's name of a REST service.
+    request : HttpRequest
+        Gives method and headers.
+    path : str
+        The request's path, for S3 with the bucket in front, still percent-encoded.
+    query : dict
+        Its query parameters.
 
     Raises
     ------
@@ -110,12 +120,10 @@ def find(service: str, request: HttpRequest, query: dict[str, str]) -> tuple[str
         ``MethodNotAllowed`` (405) where no operation fits, ``InvalidURI`` where the path is not UTF-8.
     """
     for route in routes(service).get(request.method, ()):
-        labels = route.match(request.path, query, request.headers)
+        labels = route.match(path, query, request.headers)
         if labels is not None:
             return route.operation, {k: decode(v) for k, v in labels.items()}
-    raise AwsError(
-        "MethodNotAllowed", f"No operation of {service} answers {request.method} {request.path[:200]}", status=405
-    )
+    raise AwsError("MethodNotAllowed", f"No operation of {service} answers {request.method} {path[:200]}", status=405)
 
 
 def decode(text: str) -> str:
@@ -124,13 +132,3 @@ def decode(text: str) -> str:
         return unquote_to_bytes(text).decode("utf-8")
     except UnicodeDecodeError as error:
         raise AwsError("InvalidURI", "Couldn't parse the specified URI: it is not UTF-8.") from error
-
-
-def literal_query(service: str) -> set[str]:
-    """Return all query parameters by which the service tells operations apart."""
-    return {name for rows in routes(service).values() for route in rows for name, _ in route.literals}
-
-
-def labels_of(operation: Any) -> list[str]:
-    """Return the names of the path labels of an operation model."""
-    return [name for _, name, _ in _steps(operation.http["requestUri"].partition("?")[0]) if name]
