@@ -1,0 +1,1 @@
+"""DataFrames to bytes in S3, and to endpoints and back."""
