@@ -1,0 +1,387 @@
+"""Endpoints over the wire, driven by boto3: every content type, states, errors, variants, updates."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.exceptions
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.cluster import KMeans
+
+from sagespark.codecs.matrix import Csr
+from sagespark.codecs.registry import codec
+from sagespark.core.clock import SystemClock
+from support.endpoints import Hosting, archive, unique
+from support.local_service import ServiceProcess
+
+pytestmark = pytest.mark.wire
+
+RECORDIO = "application/x-recordio-protobuf"
+JSON = "application/json"
+LINES = "application/jsonlines"
+CSV = "text/csv"
+FIELDS = ("closest_cluster", "distance_to_cluster")
+ARN = "arn:aws:sagemaker:us-east-1:123456789012"
+
+
+@pytest.fixture(scope="module")
+def hosting(server: ServiceProcess) -> Hosting:
+    return Hosting(server)
+
+
+@pytest.fixture(scope="module")
+def rows() -> NDArray[np.float32]:
+    return np.random.default_rng(5).random((300, 12), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def kmeans(rows: NDArray[np.float32]) -> KMeans:
+    return KMeans(7, n_init=1, random_state=0).fit(rows)
+
+
+@pytest.fixture(scope="module")
+def endpoint(hosting: Hosting, kmeans: KMeans) -> Iterator[str]:
+    name = hosting.endpoint(hosting.config({"ModelName": hosting.model(kmeans.cluster_centers_)}))
+    yield name
+    hosting.sm.delete_endpoint(EndpointName=name)
+
+
+def one_centre(value: float) -> NDArray[np.float32]:
+    return np.array([[value], [value + 100]], np.float32)
+
+
+def distance(hosting: Hosting, name: str, **members: Any) -> float:
+    """Return the distance of the row 0, which tells which model answered."""
+    body = hosting.invoke(name, b"0\n", CSV, JSON, **members)
+    return float(json.loads(body)["predictions"][0]["distance_to_cluster"])
+
+
+def refused(error: pytest.ExceptionInfo[botocore.exceptions.ClientError]) -> tuple[str, str]:
+    told = error.value.response["Error"]
+    return told["Code"], told["Message"]
+
+
+@pytest.mark.parametrize("accept", [RECORDIO, JSON, LINES, CSV])
+@pytest.mark.parametrize("content_type", [RECORDIO, JSON, LINES, CSV])
+def test_every_content_type_gives_scikit_learns_labels(
+    hosting: Hosting, endpoint: str, rows: NDArray[np.float32], kmeans: KMeans, content_type: str, accept: str
+) -> None:
+    body = bytes(codec(content_type).encode(rows))
+    answer = hosting.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType=content_type, Accept=accept)
+    assert answer["ContentType"] == accept
+    assert answer["InvokedProductionVariant"] == "AllTraffic"
+    found = codec(accept).decode_predictions(answer["Body"].read(), FIELDS)
+    np.testing.assert_array_equal(found["closest_cluster"], kmeans.predict(rows))
+    np.testing.assert_allclose(found["distance_to_cluster"], kmeans.transform(rows).min(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("content_type", [RECORDIO, JSON, LINES])
+def test_sparse_rows_are_answered_as_dense_ones(
+    hosting: Hosting, endpoint: str, rows: NDArray[np.float32], content_type: str
+) -> None:
+    dense = rows * (np.random.default_rng(0).random(rows.shape) < 0.3)
+    matrix = sparse.csr_matrix(dense)
+    csr = Csr(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data, 12)
+    answers = [
+        hosting.invoke(endpoint, bytes(codec(content_type).encode(features)), content_type, RECORDIO)
+        for features in (dense.astype(np.float32), csr)
+    ]
+    assert answers[0] == answers[1]
+
+
+def test_json_is_as_aws_writes_it(hosting: Hosting, endpoint: str, kmeans: KMeans) -> None:
+    request = json.dumps({"instances": [{"features": [0.5] * 12}]}).encode()
+    answer = json.loads(hosting.invoke(endpoint, request, JSON, JSON))
+    assert list(answer) == ["predictions"]
+    assert list(answer["predictions"][0]) == ["closest_cluster", "distance_to_cluster"]
+    assert answer["predictions"][0]["closest_cluster"] == float(kmeans.predict(np.full((1, 12), 0.5, np.float32))[0])
+
+
+def test_without_accept_it_answers_json(hosting: Hosting, endpoint: str) -> None:
+    answer = hosting.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"0," * 11 + b"0", ContentType=CSV)
+    assert answer["ContentType"] == JSON
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "accept", "status", "text"),
+    [
+        (b"<x/>", "application/xml", JSON, 415, "Content type 'application/xml' is not supported"),
+        (b"1,2\n", CSV, "image/png", 406, "Accept 'image/png' is not supported"),
+        (b"1,2\n", CSV, JSON, 400, "12 features"),
+        (b"1,x\n", CSV, JSON, 400, "is no number"),
+        (b"{", JSON, JSON, 400, "application/json"),
+        (b"garbage!", RECORDIO, JSON, 400, "magic number"),
+    ],
+)
+def test_what_the_container_refuses_is_a_model_error(
+    hosting: Hosting, endpoint: str, body: bytes, content_type: str, accept: str, status: int, text: str
+) -> None:
+    with pytest.raises(hosting.runtime.exceptions.ModelError) as error:
+        hosting.invoke(endpoint, body, content_type, accept)
+    response = error.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
+    assert response["OriginalStatusCode"] == status
+    assert text in response["OriginalMessage"]
+    assert response["Error"]["Message"].startswith(f'Received client error ({status}) from primary with message "')
+    assert f"group=/aws/sagemaker/Endpoints/{endpoint} in account 123456789012" in response["Error"]["Message"]
+    assert response["LogStreamArn"].startswith(
+        f"arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/Endpoints/{endpoint}:log-stream:AllTraffic/"
+    )
+
+
+def test_an_empty_body_is_answered_by_an_empty_body(hosting: Hosting, endpoint: str) -> None:
+    assert hosting.invoke(endpoint, b"", CSV, JSON) == b""
+
+
+def test_the_payload_limit(hosting: Hosting, endpoint: str) -> None:
+    limit = 6 * 1024 * 1024
+    row = b"0,0,0,0,0,0,0,0,0,0,0,0\n"
+    full = row * (limit // len(row))
+    answer = hosting.invoke(endpoint, full, CSV, CSV)
+    assert answer.count(b"\n") == limit // len(row)
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        hosting.invoke(endpoint, full + row, CSV, CSV)
+    assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+
+
+def test_describe_and_list(hosting: Hosting, endpoint: str) -> None:
+    description = hosting.sm.describe_endpoint(EndpointName=endpoint)
+    assert description["EndpointArn"] == f"{ARN}:endpoint/{endpoint}"
+    assert description["CreationTime"] <= description["LastModifiedTime"]
+    (variant,) = description["ProductionVariants"]
+    assert variant["VariantName"] == "AllTraffic"
+    assert (variant["CurrentWeight"], variant["DesiredWeight"]) == (1.0, 1.0)
+    assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (1, 1)
+    assert variant["DeployedImages"][0]["SpecifiedImage"].endswith("/kmeans:1")
+    assert "FailureReason" not in description
+    found = hosting.sm.list_endpoints(NameContains=endpoint, StatusEquals="InService")["Endpoints"]
+    assert [row["EndpointName"] for row in found] == [endpoint]
+    assert hosting.sm.list_endpoints(NameContains=endpoint, StatusEquals="Failed")["Endpoints"] == []
+
+
+def test_the_life_of_an_endpoint_with_boto3s_waiters(hosting: Hosting) -> None:
+    config = hosting.config({"ModelName": hosting.model(one_centre(3))})
+    name = unique("life")
+    tags = [{"Key": "team", "Value": "a"}]
+    arn = hosting.sm.create_endpoint(EndpointName=name, EndpointConfigName=config, Tags=tags)["EndpointArn"]
+    assert hosting.sm.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        hosting.invoke(name, b"0\n", CSV, JSON)
+    assert refused(error) == ("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
+    for operation in (
+        lambda: hosting.sm.delete_endpoint(EndpointName=name),
+        lambda: hosting.sm.update_endpoint(EndpointName=name, EndpointConfigName=config),
+    ):
+        with pytest.raises(botocore.exceptions.ClientError) as error:
+            operation()
+        assert refused(error) == ("ValidationException", f'Cannot update in-progress endpoint "{arn}".')
+    quick = {"Delay": 1, "MaxAttempts": 60}
+    hosting.sm.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig=quick)
+    assert hosting.sm.list_tags(ResourceArn=arn)["Tags"] == tags
+    assert distance(hosting, name) == 3.0
+    assert "Serving on port" in hosting.log(name)
+    hosting.sm.delete_endpoint(EndpointName=name)
+    hosting.sm.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=quick)
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        hosting.sm.describe_endpoint(EndpointName=name)
+    assert refused(error) == ("ValidationException", f'Could not find endpoint "{arn}".')
+    # The name is free again, and its tags are gone.
+    hosting.sm.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    assert hosting.sm.list_tags(ResourceArn=arn)["Tags"] == []
+    hosting.settled(name)
+    hosting.sm.delete_endpoint(EndpointName=name)
+
+
+def test_what_create_refuses(hosting: Hosting, endpoint: str) -> None:
+    config = hosting.sm.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        hosting.sm.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
+    assert refused(error) == (
+        "ValidationException",
+        f'Cannot create already existing endpoint "{ARN}:endpoint/{endpoint}".',
+    )
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        hosting.sm.create_endpoint(EndpointName="new", EndpointConfigName="none")
+    assert refused(error) == (
+        "ValidationException",
+        f'Could not find endpoint configuration "{ARN}:endpoint-config/none".',
+    )
+    model = hosting.model(one_centre(1))
+    config = hosting.config({"ModelName": model})
+    hosting.sm.delete_model(ModelName=model)
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        hosting.sm.create_endpoint(EndpointName="new", EndpointConfigName=config)
+    assert refused(error) == ("ValidationException", f'Could not find model "{ARN}:model/{model}".')
+
+
+@pytest.mark.parametrize(
+    ("operation", "more"),
+    [
+        ("describe_endpoint", {}),
+        ("delete_endpoint", {}),
+        ("update_endpoint", {"EndpointConfigName": "c"}),
+        ("update_endpoint_weights_and_capacities", {"DesiredWeightsAndCapacities": [{"VariantName": "v"}]}),
+    ],
+)
+def test_a_missing_endpoint(hosting: Hosting, operation: str, more: dict[str, Any]) -> None:
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        getattr(hosting.sm, operation)(EndpointName="none", **more)
+    assert refused(error) == ("ValidationException", f'Could not find endpoint "{ARN}:endpoint/none".')
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (
+            archive({"something": b"else"}),
+            "The primary container for production variant AllTraffic did not pass the ping health check. "
+            "Please check CloudWatch logs for this endpoint.",
+        ),
+        (b"no archive", 'Failed to extract model data archive for container "container_1" from URL: "s3://'),
+        (archive({"../../escape": b"x"}), "Failed to extract model data archive"),
+    ],
+    ids=["no-model", "no-archive", "escape"],
+)
+def test_an_endpoint_that_fails_can_only_be_deleted(hosting: Hosting, endpoint: str, data: bytes, reason: str) -> None:
+    config = hosting.config({"ModelName": hosting.model(data)})
+    name = hosting.endpoint(config, "Failed")
+    assert hosting.sm.describe_endpoint(EndpointName=name)["FailureReason"].startswith(reason)
+    with pytest.raises(botocore.exceptions.ClientError, match="can only be deleted"):
+        hosting.sm.update_endpoint(EndpointName=name, EndpointConfigName=config)
+    hosting.sm.delete_endpoint(EndpointName=name)
+    quick = {"Delay": 1, "MaxAttempts": 60}
+    hosting.sm.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=quick)
+
+
+def test_a_model_data_that_was_deleted_meanwhile(hosting: Hosting) -> None:
+    model = hosting.model(one_centre(1))
+    url = hosting.sm.describe_model(ModelName=model)["PrimaryContainer"]["ModelDataUrl"]
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    hosting.s3.delete_object(Bucket=bucket, Key=key)
+    name = hosting.endpoint(hosting.config({"ModelName": model}), "Failed")
+    assert hosting.sm.describe_endpoint(EndpointName=name)["FailureReason"].startswith(
+        f'Failed to download model data for container "container_1" from URL: "{url}".'
+    )
+    hosting.sm.delete_endpoint(EndpointName=name)
+
+
+def test_variants_by_weight_by_name_and_scaled(hosting: Hosting) -> None:
+    variants = [
+        {"VariantName": f"v{i}", "ModelName": hosting.model(one_centre(i)), "InitialVariantWeight": float(i)}
+        for i in (1, 3)
+    ]
+    name = hosting.endpoint(hosting.config(*variants))
+    for i in (1, 3):
+        answer = hosting.runtime.invoke_endpoint(
+            EndpointName=name, Body=b"0\n", ContentType=CSV, Accept=JSON, TargetVariant=f"v{i}"
+        )
+        assert answer["InvokedProductionVariant"] == f"v{i}"
+        assert json.loads(answer["Body"].read())["predictions"][0]["distance_to_cluster"] == i
+    drawn = Counter(distance(hosting, name) for _ in range(200))
+    assert 110 < drawn[3.0] < 185
+    with pytest.raises(botocore.exceptions.ClientError, match="Variant v2 of endpoint"):
+        distance(hosting, name, TargetVariant="v2")
+    with pytest.raises(botocore.exceptions.ClientError, match="not present within endpoint"):
+        hosting.sm.update_endpoint_weights_and_capacities(
+            EndpointName=name, DesiredWeightsAndCapacities=[{"VariantName": "v2", "DesiredWeight": 1}]
+        )
+    hosting.sm.update_endpoint_weights_and_capacities(
+        EndpointName=name,
+        DesiredWeightsAndCapacities=[
+            {"VariantName": "v1", "DesiredWeight": 0},
+            {"VariantName": "v3", "DesiredInstanceCount": 2},
+        ],
+    )
+    description = hosting.settled(name)
+    found = {
+        v["VariantName"]: (v["CurrentWeight"], v["CurrentInstanceCount"]) for v in description["ProductionVariants"]
+    }
+    assert found == {"v1": (0.0, 1), "v3": (3.0, 2)}
+    assert {distance(hosting, name) for _ in range(20)} == {3.0}
+    assert {line for line in hosting.log(name).splitlines() if "Serving" in line}
+    streams = hosting.logs.describe_log_streams(logGroupName=f"/aws/sagemaker/Endpoints/{name}")["logStreams"]
+    assert [s["logStreamName"] for s in streams] == ["v1/i-00001", "v3/i-00001", "v3/i-00002"]
+    hosting.sm.delete_endpoint(EndpointName=name)
+
+
+def test_an_update_under_load_loses_no_request(hosting: Hosting) -> None:
+    configs = [hosting.config({"ModelName": hosting.model(one_centre(i))}) for i in (1, 2)]
+    name = hosting.endpoint(configs[0])
+    stop = threading.Event()
+    seen: list[float] = []
+    failures: list[Exception] = []
+
+    def load() -> None:
+        while not stop.is_set():
+            try:
+                seen.append(distance(hosting, name))
+            except Exception as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        hosting.sm.update_endpoint(EndpointName=name, EndpointConfigName=configs[1])
+        assert hosting.sm.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Updating"
+        assert hosting.sm.describe_endpoint(EndpointName=name)["EndpointConfigName"] == configs[0]
+        description = hosting.settled(name)
+        assert description["EndpointConfigName"] == configs[1]
+        clock = SystemClock()
+        clock.sleep(0.5)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert set(seen) == {1.0, 2.0}
+    assert distance(hosting, name) == 2.0
+    hosting.sm.delete_endpoint(EndpointName=name)
+
+
+def test_a_failed_update_keeps_the_former_fleet(hosting: Hosting) -> None:
+    good = hosting.config({"ModelName": hosting.model(one_centre(1))})
+    bad = hosting.config({"ModelName": hosting.model(archive({"x": b"y"}))})
+    name = hosting.endpoint(good)
+    hosting.sm.update_endpoint(EndpointName=name, EndpointConfigName=bad)
+    description = hosting.settled(name)
+    assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("InService", good)
+    assert "did not pass the ping health check" in description["FailureReason"]
+    assert distance(hosting, name) == 1.0
+    # A later one that works clears the reason.
+    other = hosting.config({"ModelName": hosting.model(one_centre(5)), "InitialInstanceCount": 2})
+    hosting.sm.update_endpoint(EndpointName=name, EndpointConfigName=other, RetainAllVariantProperties=True)
+    description = hosting.settled(name)
+    assert (description["EndpointConfigName"], "FailureReason" in description) == (other, False)
+    assert description["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+    assert distance(hosting, name) == 5.0
+    hosting.sm.delete_endpoint(EndpointName=name)
+
+
+def test_an_update_needs_the_config_in_use_and_says_what_it_cannot_do(hosting: Hosting) -> None:
+    configs = [hosting.config({"ModelName": hosting.model(one_centre(i))}) for i in (1, 2)]
+    name = hosting.endpoint(configs[0])
+    canary = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {
+                "Type": "CANARY",
+                "WaitIntervalInSeconds": 1,
+                "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10},
+            }
+        }
+    }
+    with pytest.raises(botocore.exceptions.ClientError, match="CANARY"):
+        hosting.sm.update_endpoint(EndpointName=name, EndpointConfigName=configs[1], DeploymentConfig=canary)
+    hosting.sm.delete_endpoint_config(EndpointConfigName=configs[0])
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        hosting.sm.update_endpoint(EndpointName=name, EndpointConfigName=configs[1])
+    assert refused(error)[1] == f'Could not find endpoint configuration "{ARN}:endpoint-config/{configs[0]}".'
+    assert distance(hosting, name) == 1.0
+    hosting.sm.delete_endpoint(EndpointName=name)
