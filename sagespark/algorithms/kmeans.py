@@ -165,6 +165,12 @@ KMEANS = AlgorithmSpec(
             "Minimize",
             "Sum of squared distances of the training rows to their closest centre.",
         ),
+        Metric(
+            "train:iterations",
+            r"#quality_metric: host=\S+, train iterations=(\S+)",
+            "Minimize",
+            "Iterations of Lloyd's algorithm; of the embedded service only.",
+        ),
         Metric("train:progress", r"#progress_metric: host=\S+, completed (\S+) %", "Maximize", "Percent done."),
         Metric(
             "train:throughput",

@@ -44,11 +44,6 @@ class KMeansModel(KMeansModelParams, HostedModel):
         """
         return [centre.copy() for centre in self._centers()]
 
-    def getK(self) -> int:
-        """Return the number of clusters."""
-        value: int = self._value("k")
-        return value
-
     @property
     def numFeatures(self) -> int:
         """Number of features that the model takes."""
@@ -116,7 +111,7 @@ class KMeans(KMeansParams, HasTestDataset, AlgorithmEstimator[KMeansModel]):
 
     def _model(self, record: HostingRecord, dataset: DataFrame) -> KMeansModel:
         model = super()._model(record, dataset)
-        model._kept["training"] = dataset
+        model._kept["training"] = self._split(dataset)["train"]
         return model
 
 

@@ -44,7 +44,8 @@ def frame_layout(
         vectorFormat=stage._value("vectorFormat") or "auto",
         missing="refuse" if spec is None else spec.missing,
     )
-    return found, problems + more
+    # The columns' rules are the same whatever the Param is called.
+    return found, problems + [text.replace("featuresCol:", f"{features}:", 1) for text in more]
 
 
 def output_columns(

@@ -19,10 +19,11 @@ from sagespark.aws.session import SageMakerSession
 from sagespark.core.errors import ValidationError
 from sagespark.core.settings import SEED_VARIABLE
 from sagespark.ml import act, placement, plan
+from sagespark.ml.candidates import in_model_selection
 from sagespark.ml.columns import frame_layout, output_columns, with_outputs
 from sagespark.ml.deferred import Source
 from sagespark.ml.held_out import HeldOut
-from sagespark.ml.hosting import HostingRecord, in_model_selection
+from sagespark.ml.hosting import HostingRecord
 from sagespark.ml.hyperparameters import wire_values
 from sagespark.ml.model import HostedModel
 from sagespark.ml.plan import FrameChannel, Plan, Training

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, functions
 from pyspark.sql.types import BooleanType, StructType
 
 from sagespark.algorithms.spec import AlgorithmSpec
+from sagespark.data.frame import quoted
 from sagespark.ml.columns import frame_layout
 from sagespark.ml.plan import FrameChannel
 from sagespark.ml.stage import Stage
@@ -54,7 +55,7 @@ class HeldOut(Stage):
         for name in self._held_out():
             if (column := self._value(f"{name}IndicatorCol")) is not None:
                 # A row whose indicator is null is a training row: no row may be lost.
-                held = functions.coalesce(dataset[f"`{column}`"], functions.lit(False))
+                held = functions.coalesce(functions.col(quoted(column)), functions.lit(False))
                 frames[name], rest = rest.filter(held), rest.filter(~held)
             else:
                 frames[name] = self._kept[f"{name}Dataset"]

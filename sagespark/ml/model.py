@@ -194,6 +194,11 @@ class HostedModel(Stage, Model):
             **options,
         )
 
+    def _driver_invocation(self, fields: tuple[str, ...]) -> InvokeSpec:
+        """Return how this process asks for some fields of the response."""
+        layout = FrameLayout("vector", ("value",), missing="refuse" if self._spec is None else self._spec.missing)
+        return self._invocation(layout, tuple(OutputColumn(field, field, "double") for field in fields))
+
     def _width(self) -> int | None:
         """Return the number of features that the model takes, where the job told."""
         text = self._hosting().hyperparameters.get("feature_dim")

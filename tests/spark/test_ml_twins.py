@@ -1,0 +1,80 @@
+"""Every public member of MLlib's twin exists here, or refuses with its reason."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from pyspark.ml import clustering as theirs
+from pyspark.ml.param import Param
+from pyspark.ml.util import MLReadable, MLWritable
+
+from sagespark.ml import clustering as ours
+
+pytestmark = pytest.mark.spark
+
+TWINS = [(theirs.KMeans, ours.KMeans), (theirs.KMeansModel, ours.KMeansModel)]
+REFUSED = {"setWeightCol": "w", "setDistanceMeasure": "cosine", "setSolver": "row", "setInitSteps": 5}
+SUMMARY = ("k", "numIter", "clusterSizes", "trainingCost", "predictions", "predictionCol", "featuresCol", "cluster")
+
+
+def public(cls: type) -> list[str]:
+    return [name for name in dir(cls) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize(("their", "our"), TWINS, ids=lambda c: c.__name__)
+def test_every_public_member_exists(their: type, our: type) -> None:
+    missing = [name for name in public(their) if not hasattr(our, name)]
+    assert not missing
+
+
+@pytest.mark.parametrize(("their", "our"), TWINS, ids=lambda c: c.__name__)
+def test_members_are_of_the_same_kind(their: type, our: type) -> None:
+    for name in public(their):
+        one, other = inspect.getattr_static(their, name), inspect.getattr_static(our, name)
+        if isinstance(one, Param):
+            assert isinstance(other, Param), name
+        elif isinstance(one, property):
+            assert isinstance(other, property), name
+        else:
+            assert callable(getattr(our, name)), name
+
+
+def test_names_and_module_are_what_users_import() -> None:
+    for their, our in TWINS:
+        assert our.__name__ == their.__name__
+        assert our.__module__ == "sagespark.ml.clustering"
+
+
+@pytest.mark.parametrize("our", [our for _, our in TWINS], ids=lambda c: c.__name__)
+def test_persistence_is_mllibs(our: type) -> None:
+    assert issubclass(our, MLWritable)
+    assert issubclass(our, MLReadable)
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED.items())
+def test_what_sagemaker_lacks_refuses_with_its_reason(name: str, value: Any) -> None:
+    with pytest.raises(ValueError) as caught:
+        getattr(ours.KMeans(), name)(value)
+    assert "SageMaker" in str(caught.value)
+
+
+@pytest.mark.parametrize("param", ["distanceMeasure", "initSteps", "solver", "maxBlockSizeInMB"])
+def test_mllibs_defaults_are_accepted(spark: Any, param: str) -> None:
+    default = theirs.KMeans().getOrDefault(param)
+    assert ours.KMeans(**{param: default}).getOrDefault(param) == default
+
+
+def test_mllibs_own_keywords_are_accepted(spark: Any) -> None:
+    their = theirs.KMeans(k=3, maxIter=5, tol=0.01, initMode="random", featuresCol="f", predictionCol="p", seed=1)
+    keywords = {p.name: v for p, v in their.extractParamMap().items()}
+    km = ours.KMeans(**keywords)
+    for name, value in keywords.items():
+        assert km.getOrDefault(name) == value
+
+
+def test_the_summary_is_mllibs() -> None:
+    for name in SUMMARY:
+        assert name in public(theirs.KMeansSummary)
+        assert name in public(ours.KMeansSummary)
