@@ -319,11 +319,15 @@ class LocalSageMaker:
             )
         data = Path(tempfile.mkdtemp(prefix="sagespark-")) if self._given is None else self._given
         self._owner = os.getpid()
-        self._running = launch(data, self._port, clock=self._clock)
+        self._running = self._launch(data, self._port)
         atexit.register(self.stop)
         self._session = session_of(self._running.url, region=self._region, **self._options)
         self._active = self._session.activated()
         return self._active.__enter__()
+
+    def _launch(self, data: Path, port: int) -> Running:
+        # Also where this process is killed and can stop nothing any more.
+        return launch(data, port, clock=self._clock, options=("--parent", str(os.getpid())))
 
     def restart(self) -> SageMakerSession:
         """Start the service again, on the same port and data, after its process has ended.
@@ -333,7 +337,7 @@ class LocalSageMaker:
         former = self._started()
         former.stop(self._clock)
         port = int(former.url.rpartition(":")[2])
-        self._running = launch(former.data, port, clock=self._clock)
+        self._running = self._launch(former.data, port)
         return self.session
 
     def stop(self) -> None:

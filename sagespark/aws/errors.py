@@ -56,7 +56,16 @@ _CREDENTIALS = (
     ProfileNotFound,
 )
 _MISSING = frozenset(
-    {"404", "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NotFound", "ResourceNotFound", "ResourceNotFoundException"}
+    {
+        "404",
+        "NoSuchBucket",
+        "NoSuchEntity",
+        "NoSuchKey",
+        "NoSuchUpload",
+        "NotFound",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+    }
 )
 _ACCESS = "the caller's credentials lack the permission; ask for {service}:{operation} (and iam:PassRole for the role)"
 _WAYS_OUT = {
@@ -125,8 +134,9 @@ def translate(error: Exception, operation: str, service: str = "sagemaker") -> S
     """
     if isinstance(error, ClientError):
         details = error.response.get("Error", {})
-        code, text = str(details.get("Code", "")), str(details.get("Message", "")) or "(no message)"
         status = _status(error)
+        code = str(details.get("Code", "")) or f"HTTP{status}"
+        text = str(details.get("Message", "")) or "(no message)"
         hint = _WAYS_OUT.get(code, "").format(service=service, operation=operation)
         message = f"{operation}: {code}: {text}" + (f" ({hint})" if hint else "")
         cls = ResourceNotFoundError if is_missing(error) else ServiceError

@@ -189,14 +189,8 @@ class SageMakerSession:
     def problems(self) -> tuple[str, ...]:
         """Return what keeps this session from creating resources, in words; empty where nothing does. No network."""
         session = self.lookup()
-        found = []
-        if session.role is None:
-            found.append(f"no IAM role for SageMaker was found; give its ARN by {lookup.places('role')}")
-        elif not (_ROLE.fullmatch(session.role) and 20 <= len(session.role) <= 2048):
-            found.append(
-                f"role {session.role!r} is not a role's ARN (arn:aws:iam::123456789012:role/NAME, 20 to 2048 "
-                f"characters); `aws iam get-role --role-name NAME` shows it"
-            )
+        role = session.role_problem()
+        found = [] if role is None else [role]
         if session.region is None:
             found.append(f"no AWS region was found; give it by {lookup.places('region')}, or in a profile")
         if session.bucket is None:
@@ -205,6 +199,18 @@ class SageMakerSession:
                 "session.resolve(), which ask the account's default bucket's name"
             )
         return tuple(found)
+
+    def role_problem(self) -> str | None:
+        """Return what is wrong with the role, in words that name the places to give it, or None. No network."""
+        role = self.lookup().role
+        if role is None:
+            return f"no IAM role for SageMaker was found; give its ARN by {lookup.places('role')}"
+        if not (_ROLE.fullmatch(role) and 20 <= len(role) <= 2048):
+            return (
+                f"role {role!r} is not a role's ARN (arn:aws:iam::123456789012:role/NAME, 20 to 2048 characters); "
+                "`aws iam get-role --role-name NAME` shows it"
+            )
+        return None
 
     def require(self, setting: Literal["role", "bucket", "region"]) -> str:
         """Return a setting, looked up without a network call.

@@ -206,7 +206,7 @@ class Waiter:
         interval = FIRST_INTERVAL
         description: Description = {}
         while True:
-            longest = LONGEST_INTERVAL
+            growth, longest = GROWTH, LONGEST_INTERVAL
             try:
                 description = _described(describe(), spec)
             except Exception as error:
@@ -218,7 +218,8 @@ class Waiter:
                     raise
                 if not no_answer(error):
                     answered = self.clock.monotonic()
-                    longest = LONGEST_THROTTLED_INTERVAL if is_throttling(error) else LONGEST_INTERVAL
+                    if is_throttling(error):
+                        growth, longest = 2.0, LONGEST_THROTTLED_INTERVAL
                 silent = self.clock.monotonic() - answered
                 if silent >= patience:
                     raise WaitTimeoutError(
@@ -243,7 +244,7 @@ class Waiter:
             if timeout is not None:
                 pause = min(pause, timeout - elapsed)
             self.clock.sleep(pause)
-            interval = min(interval * GROWTH, longest)
+            interval = min(interval * growth, longest)
 
 
 def _described(answer: Description, spec: WaitSpec) -> Description:

@@ -47,8 +47,8 @@ def _sagemaker(session: SageMakerSession) -> Check:
 
 
 def _role(session: SageMakerSession) -> Check:
-    if session.role is None or any("role" in problem.split() for problem in session.problems()):
-        problem = next(p for p in session.problems() if "role" in p.split())
+    problem = session.role_problem()
+    if session.role is None or problem is not None:
         return Check("fail", f"role: {problem}", "export SAGESPARK_ROLE=arn:aws:iam::ACCOUNT:role/NAME")
     name = session.role.rpartition("/")[2]
     try:
