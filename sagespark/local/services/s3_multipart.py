@@ -20,6 +20,7 @@ from sagespark.local.services.s3_attributes import attributes, copy_source
 from sagespark.local.services.s3_conditions import check_copy, copy_range, write_guard
 from sagespark.local.wire import checksums
 from sagespark.local.wire.context import AwsError, Context
+from sagespark.local.wire.rest import malformed_xml
 
 MIN_PART = 5 * 1024 * 1024
 """Smallest part but the last, bytes."""
@@ -137,10 +138,7 @@ class S3Multipart(S3Base):
             ``MalformedXML``, ``InvalidPartOrder``, ``InvalidPart``, ``EntityTooSmall``.
         """
         if not rows:
-            raise AwsError(
-                "MalformedXML",
-                "The XML you provided was not well-formed or did not validate against our published schema",
-            )
+            raise malformed_xml()
         numbers = [row.get("PartNumber", 0) for row in rows]
         if any(b <= a for a, b in pairwise(numbers)):
             raise AwsError(

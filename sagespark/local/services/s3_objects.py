@@ -24,6 +24,7 @@ from sagespark.local.services.s3_attributes import (
 from sagespark.local.services.s3_conditions import check_copy, check_read, span, write_guard
 from sagespark.local.wire import checksums
 from sagespark.local.wire.context import AwsError, Context, FileRange
+from sagespark.local.wire.rest import malformed_xml
 
 MAX_OBJECT = 5 * 1024**3
 """Largest object of one PutObject or CopyObject, bytes."""
@@ -207,10 +208,7 @@ class S3Objects(S3Base):
         bucket = self._bucket(request)
         rows = request["Delete"]["Objects"]
         if not 1 <= len(rows) <= 1000:
-            raise AwsError(
-                "MalformedXML",
-                "The XML you provided was not well-formed or did not validate against our published schema",
-            )
+            raise malformed_xml()
         refused = [row["Key"] for row in rows if row.get("VersionId", "null") != "null"]
         keys = [row["Key"] for row in rows if row.get("VersionId", "null") == "null"]
         self._store.delete(bucket, *keys)

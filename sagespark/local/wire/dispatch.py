@@ -11,6 +11,7 @@ from typing import Any
 
 from sagespark.core.clock import Clock, SystemClock, request_id
 from sagespark.local.config import LocalConfig
+from sagespark.local.wire import sigv2
 from sagespark.local.wire.checksums import PREFIX
 from sagespark.local.wire.context import AwsError, ClientGoneError, Context, HttpRequest, HttpResponse
 from sagespark.local.wire.errors import render
@@ -151,10 +152,15 @@ class Dispatcher:
                 verify(request, scope, query, service, body, self._config.secret_key, self._clock.now())
             return body
         signed = None
-        if self._config.require_signature:
-            signed = verify(request, scope, query, service, None, self._config.secret_key, self._clock.now())
+        now, secret = self._clock.now(), self._config.secret_key
+        if sigv2.is_presigned(query):
+            sigv2.check_expiry(query, now)
+            if self._config.require_signature:
+                sigv2.verify(request, path_with_bucket(request.headers["host"], request.path), query, secret)
+        elif self._config.require_signature:
+            signed = verify(request, scope, query, service, None, secret, now)
         else:
-            check_expiry(query, self._clock.now())
+            check_expiry(query, now)
         content = Content(request.body, request.headers, signed)
         model = operation_model(service, operation)
         if streams_input(model):

@@ -41,6 +41,8 @@ def render(error: AwsError, service: str, protocol: str, request: HttpRequest, r
     request_id : str
         Goes into headers and XML bodies.
     """
+    if service == "s3" and error.code == "SerializationException":
+        error = AwsError("InvalidArgument", error.message)
     shape = _shape(error.code, service)
     answer = HttpResponse(status_of(error, shape))
     answer.headers.extend(error.headers)

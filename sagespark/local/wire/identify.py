@@ -25,7 +25,9 @@ class Scope:
 
     @classmethod
     def of(cls, request: HttpRequest, query: dict[str, str]) -> Scope:
-        """Read the scope from the ``Authorization`` header or from a presigned query."""
+        """Read the scope from the ``Authorization`` header or a presigned query; SigV2's names no region."""
+        if "AWSAccessKeyId" in query:
+            return cls(query["AWSAccessKeyId"], service="s3")
         match = _CREDENTIAL.search(request.headers.get("authorization", ""))
         text = match[1] if match else query.get("X-Amz-Credential", "")
         # The access key may hold slashes, the scope does not.

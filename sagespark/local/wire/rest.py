@@ -145,15 +145,19 @@ def parse_xml(body: bytes) -> ElementTree.Element:
     AwsError
         ``MalformedXML``; also for a document type, which S3's requests never have and entity tricks need.
     """
-    problem = AwsError(
-        "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema"
-    )
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise problem
+        raise malformed_xml()
     try:
         return ElementTree.fromstring(body)
     except (ElementTree.ParseError, ValueError) as error:
-        raise problem from error
+        raise malformed_xml() from error
+
+
+def malformed_xml() -> AwsError:
+    """Return the error of an XML body that is not what the operation takes."""
+    return AwsError(
+        "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema"
+    )
 
 
 def _local(tag: str) -> str:

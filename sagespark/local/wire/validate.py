@@ -13,6 +13,7 @@ from typing import Any
 
 from sagespark.local.wire.context import AwsError
 from sagespark.local.wire.patterns import matches
+from sagespark.local.wire.rest import malformed_xml
 
 _INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 _CODES = {
@@ -22,6 +23,7 @@ _CODES = {
     "cloudwatch": "ValidationError",
     "logs": "InvalidParameterException",
     "ecr": "InvalidParameterException",
+    "s3": "InvalidArgument",
 }
 _NUMBERS = ("integer", "long", "float", "double")
 _SHOWN = 1024
@@ -42,6 +44,9 @@ def validate(service: str, shape: Any | None, request: dict[str, Any]) -> None:
     errors: list[str] = []
     _structure(shape, request, "", errors)
     if errors:
+        payload = shape.serialization.get("payload", "")
+        if service == "s3" and payload and any(f" at '{member_name(payload)}" in e for e in errors):
+            raise malformed_xml()
         shown = errors[:MAX_ERRORS]
         count = f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected: "
         raise AwsError(_CODES.get(service, "ValidationException"), count + "; ".join(shown))
