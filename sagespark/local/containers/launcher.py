@@ -138,14 +138,18 @@ def _furnish(orders: dict[str, Any]) -> None:
 
 def _start(orders: dict[str, Any]) -> int:
     """Fork the program and return its process id."""
+    # A SIGTERM that comes between fork and exec would end in this program's handler and be lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return pid
     os.setsid()
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     program = orders["program"]
     try:
         os.chdir(orders["folder"])
@@ -167,14 +171,19 @@ def _init(orders: dict[str, Any], lifeline: socket.socket) -> NoReturn:
     try:
         _furnish(orders)
         # Handlers come first: process 1 ignores every signal that it has no handler for.
-        child = 0
+        child, early = 0, False
 
         def pass_on(*_: object) -> None:
+            nonlocal early
             if child:
                 os.kill(child, signal.SIGTERM)
+            else:
+                early = True
 
         signal.signal(signal.SIGTERM, pass_on)
         child = _start(orders)
+        if early:
+            os.kill(child, signal.SIGTERM)
         lifeline.send(b"{}")
     except OSError as error:
         lifeline.send(json.dumps({"error": str(error)}).encode())

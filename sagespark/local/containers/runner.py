@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -115,10 +116,7 @@ class Container:
         self._reader.join(_KILL_SECONDS)
 
     def connect(self, timeout: float = 2.0) -> socket.socket:
-        """Return a connection to the program's port.
-
-        Where the container has a network of its own, the connection was made inside it; it may still be under way,
-        and a refusal shows as an error of the first read or write.
+        """Return a connection to the program's port; where the container has a network of its own, made inside it.
 
         Raises
         ------
@@ -136,7 +134,11 @@ class Container:
         if not answer or not descriptors:
             raise ConnectionResetError("the container has ended")
         connection = socket.socket(fileno=descriptors[0])
-        connection.settimeout(timeout)
+        try:
+            _complete(connection, timeout)
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def _read(self) -> None:
@@ -155,6 +157,20 @@ class Container:
         with self._lock:
             self._lifeline.close()
         self._on_end()
+
+
+def _complete(connection: socket.socket, timeout: float) -> None:
+    """Wait for the end of a connection attempt that another process has begun, and raise its error."""
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    if not poll.poll(timeout * 1000):
+        raise TimeoutError("the container does not accept the connection")
+    error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+    # The error may have been taken by the process that made the attempt; then there is no other end.
+    connection.getpeername()
+    connection.settimeout(timeout)
 
 
 class ContainerRuntime:

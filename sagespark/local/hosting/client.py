@@ -167,7 +167,9 @@ class ContainerClient:
             except ContainerGoneError as error:
                 if error.answered:
                     raise
-        return await self._on(await self._open(), head, body)
+                if error.sent:
+                    return await self._on(await self._open(sent=True), head, body)
+        return await self._on(await self._open(sent=False), head, body)
 
     async def _on(self, connection: _Connection, head: bytes, body: bytes) -> Answer:
         try:
@@ -187,17 +189,17 @@ class ContainerClient:
             connection.close()
         self._idle.clear()
 
-    async def _open(self) -> _Connection:
+    async def _open(self, *, sent: bool) -> _Connection:
         loop = asyncio.get_running_loop()
         try:
             link = await loop.run_in_executor(None, self._connect)
         except OSError as error:
-            raise ContainerGoneError(f"the container refuses connections: {error}", sent=False) from error
+            raise ContainerGoneError(f"the container refuses connections: {error}", sent=sent) from error
         try:
             link.setblocking(False)
             _, connection = await loop.create_connection(lambda: _Connection(loop), sock=link)
         except OSError as error:
             with contextlib.suppress(OSError):
                 link.close()
-            raise ContainerGoneError(f"the container refuses connections: {error}", sent=False) from error
+            raise ContainerGoneError(f"the container refuses connections: {error}", sent=sent) from error
         return connection
