@@ -141,7 +141,7 @@ def train(
         raise
     watch.ended()
     discard(session, {} if keep else reports)
-    return record(session, description, (job.resource,))
+    return record(session, description, (job.resource, *(_manifests(reports) if keep else ())))
 
 
 def host(record: HostingRecord, plan: Plan) -> HostingRecord:

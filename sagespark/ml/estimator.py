@@ -57,7 +57,7 @@ class TrainingEstimator(Stage, Estimator[M], Generic[M]):
             If Params, schema and session do not go together; all problems are in it.
         """
         schema = schema if isinstance(schema, StructType) else schema.schema
-        return self._plan(self._resolved_session(), schema)
+        return self._plan(self._known_session(), schema)
 
     def _fit(self, dataset: DataFrame) -> M:
         session = self._resolved_session()

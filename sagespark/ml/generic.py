@@ -19,7 +19,7 @@ from sagespark.ml.estimator import TrainingEstimator
 from sagespark.ml.hosting import HostingRecord
 from sagespark.ml.hyperparameters import INFERRED
 from sagespark.ml.model import HostedModel
-from sagespark.ml.plan import Channel, FrameChannel, Training, UriChannel
+from sagespark.ml.plan import Channel, FrameChannel, Plan, Training, UriChannel
 from sagespark.ml.stage import Stage
 from sagespark.ml.stage_params import SageMakerModelParams, SageMakerParams
 
@@ -110,8 +110,12 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
         # pyspark's fit only passes the dataset on; here it stands for "the channels alone".
         return super().fit(_Channels(self.getChannels()), params)  # type: ignore[call-overload]  # see above
 
+    def plan(self, schema: Any = None) -> Plan:
+        """Return every request that ``fit`` will send, as every estimator's ``plan``; None: for ``fit()``."""
+        return super().plan(_NoSchema() if schema is None else schema)
+
     def _frames(self, dataset: DataFrame | _Channels) -> dict[str, DataFrame]:
-        frames = {name: data for name, data in self.getChannels().items() if isinstance(data, DataFrame)}
+        frames: dict[str, Any] = {name: data for name, data in self.getChannels().items() if is_frame(data)}
         return frames if isinstance(dataset, _Channels) else {TRAIN: dataset, **frames}
 
     def _outputs(self) -> tuple[Output, ...]:
@@ -170,7 +174,7 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
                     channels.append(UriChannel(name, S3Uri.parse(data), uris, distribution))
                 except ValidationError as error:
                     problems += [where + text for text in error.problems]
-            elif isinstance(data, DataFrame | StructType):
+            elif isinstance(data, StructType) or is_frame(data):
                 layout, more = frame_layout(self, data if isinstance(data, StructType) else data.schema, spec)
                 problems += [where + text for text in more]
                 if layout is not None:
@@ -191,6 +195,11 @@ def outputs(stage: Stage, spec: AlgorithmSpec | None) -> tuple[Output, ...]:
     )
 
 
+def is_frame(data: Any) -> bool:
+    """Tell whether something is a DataFrame; pyspark 3.5's Connect DataFrames are no `pyspark.sql.DataFrame`."""
+    return hasattr(data, "sparkSession") and hasattr(data, "schema")
+
+
 class _NoSchema(StructType):
     """The schema of no DataFrame."""
 
@@ -199,6 +208,6 @@ class _Channels:
     """What ``fit()`` passes in place of a DataFrame."""
 
     def __init__(self, channels: Mapping[str, DataFrame | str]) -> None:
-        frames = [data for data in channels.values() if isinstance(data, DataFrame)]
+        frames: list[Any] = [data for data in channels.values() if is_frame(data)]
         self.schema = _NoSchema()
         self.sparkSession = frames[0].sparkSession if frames else None

@@ -9,12 +9,17 @@ The squared distance is then taken from the difference itself: (1) plus ``|x|^2`
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
+from sagespark.data.batches import from_arrow, to_matrix
+from sagespark.data.columns import INDICES, KIND, VALUES
+from sagespark.data.frame import FrameLayout
 
 _CELLS = 1 << 20
 """Most numbers of an intermediate array."""
@@ -80,3 +85,30 @@ def _sparse(
     at = centers[labels[row], block.indices]
     inside = np.bincount(row, (values - at) ** 2 - at**2, minlength=n)
     return labels, np.maximum(inside + norms[labels], 0)
+
+
+def partition_totals(
+    layout: FrameLayout, centers: NDArray[np.float64], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Yield one row per centre for a partition: its number, how many rows are closest to it, their squared distances.
+
+    Parameters
+    ----------
+    layout : FrameLayout
+    centers : ndarray of float64, shape (k, d)
+    batches : iterable of RecordBatch
+        Features as :mod:`sagespark.data.columns` makes them travel.
+    """
+    k, width = centers.shape
+    sizes, costs = np.zeros(k, np.int64), np.zeros(k)
+    for batch in batches:
+        indices = batch.column(INDICES) if INDICES in batch.schema.names else None
+        rows = to_matrix(
+            from_arrow(batch.column(VALUES), batch.column(KIND), indices), layout, width, "there are {width}"
+        )
+        labels, squares = assign(rows, centers)
+        sizes += np.bincount(labels, minlength=k)
+        costs += np.bincount(labels, squares, minlength=k)
+    yield pa.RecordBatch.from_arrays(
+        [pa.array(np.arange(k, dtype=np.int32)), pa.array(sizes), pa.array(costs)], names=["cluster", "size", "cost"]
+    )

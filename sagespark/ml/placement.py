@@ -25,10 +25,9 @@ def problems(session: SageMakerSession, spark: Any) -> list[str]:
     url = session.endpointUrl
     if spark is None or url is None or not is_loopback(url):
         return []
-    client = getattr(spark, "client", None)
-    host = getattr(client, "host", None)
-    if isinstance(host, str) and not is_loopback(host):
-        return [_refusal(url, f"Spark Connect server {host!r}")]
+    # A classic session has the property as well, and raises.
+    if ".connect." in type(spark).__module__ and not is_loopback(spark.client.host):
+        return [_refusal(url, f"Spark Connect server {spark.client.host!r}")]
     master = spark.conf.get("spark.master", "")
     return [] if stays_here(master) else [_refusal(url, f"master {master!r}")]
 

@@ -37,11 +37,13 @@ class Stage(StageParams, MLWritable, MLReadable[Any]):
         """Return the session of this stage: the one given, else the active one, else None."""
         return self._session or SageMakerSession.getActiveSession()
 
+    def _known_session(self) -> SageMakerSession:
+        """Return the session to use, with what can be looked up without a call; a plan needs no more."""
+        return (self._session or SageMakerSession.getOrCreate()).lookup()
+
     def _resolved_session(self) -> SageMakerSession:
-        """Return the session to use now, with region, bucket and role looked up."""
-        if self._session is None:
-            return SageMakerSession.getOrCreate().lookup()
-        return self._session.resolve()
+        """Return the session to use, with its bucket too; at most one STS GetCallerIdentity."""
+        return self._known_session().resolve()
 
     # -- listeners --------------------------------------------------------------------------------------------------
 

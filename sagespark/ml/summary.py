@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 
-from sagespark.data.batches import from_arrow, to_matrix
-from sagespark.data.columns import INDICES, KIND, VALUES, feature_columns
+from sagespark.data.columns import feature_columns
 from sagespark.data.frame import FrameLayout
 from sagespark.ml.columns import frame_layout
-from sagespark.ml.nearest import assign
+from sagespark.ml.nearest import partition_totals
 
 if TYPE_CHECKING:
     from sagespark.ml.clustering import KMeansModel
@@ -122,28 +119,9 @@ def totals(
     """
     columns = feature_columns(dataset.schema, layout)
     frame = dataset.select([column.alias(name) for name, column in columns.items()])
-    rows = frame.mapInArrow(partial(_partition, layout, centers), _SCHEMA).collect()
+    rows = frame.mapInArrow(partial(partition_totals, layout, centers), _SCHEMA).collect()
     sizes, costs = np.zeros(len(centers), np.int64), np.zeros(len(centers))
     for row in rows:
         sizes[row.cluster] += row.size
         costs[row.cluster] += row.cost
     return sizes, costs
-
-
-def _partition(
-    layout: FrameLayout, centers: NDArray[np.float64], batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    """Yield one row per centre for a partition."""
-    k, width = centers.shape
-    sizes, costs = np.zeros(k, np.int64), np.zeros(k)
-    for batch in batches:
-        indices = batch.column(INDICES) if INDICES in batch.schema.names else None
-        rows = to_matrix(
-            from_arrow(batch.column(VALUES), batch.column(KIND), indices), layout, width, "there are {width}"
-        )
-        labels, squares = assign(rows, centers)
-        sizes += np.bincount(labels, minlength=k)
-        costs += np.bincount(labels, squares, minlength=k)
-    yield pa.RecordBatch.from_arrays(
-        [pa.array(np.arange(k, dtype=np.int32)), pa.array(sizes), pa.array(costs)], names=["cluster", "size", "cost"]
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import FrozenInstanceError, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import botocore.session
 import pytest
@@ -268,8 +268,14 @@ def test_masters_that_stay_on_this_machine(aws: SageMakerSession, master: str, h
     assert placement_problems(replace(aws, endpointUrl=None, accessKeyId=None, secretAccessKey=None), spark) == []
 
 
+class ConnectSession:
+    __module__ = "pyspark.sql.connect.session"
+    conf: ClassVar[dict[str, str]] = {"spark.master": "local[*]"}
+
+    def __init__(self, host: str) -> None:
+        self.client = SimpleNamespace(host=host)
+
+
 def test_a_connect_server_elsewhere_is_refused(aws: SageMakerSession) -> None:
-    spark = SimpleNamespace(conf={"spark.master": "local[*]"}, client=SimpleNamespace(host="spark.example.com"))
-    assert "spark.example.com" in placement_problems(aws, spark)[0]
-    spark.client.host = "localhost"
-    assert placement_problems(aws, spark) == []
+    assert "spark.example.com" in placement_problems(aws, ConnectSession("spark.example.com"))[0]
+    assert placement_problems(aws, ConnectSession("localhost")) == []
