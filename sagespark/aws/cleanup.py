@@ -149,7 +149,7 @@ def delete(
         done = []
         for row in rows:
             user = in_use.get(row.resource.name)
-            outcome = Outcome(row, f"{user} uses it") if user else _remove(session, kind, row)
+            outcome = Outcome(row, f"{user} uses it") if user else _remove(session, kind, row, timeout)
             done.append(outcome)
             if kind is not Endpoint and onOutcome is not None:
                 onOutcome(outcome)
@@ -163,13 +163,15 @@ def delete(
     return outcomes
 
 
-def _remove(session: SageMakerSession, kind: type[Handle], row: Found) -> Outcome:
+def _remove(session: SageMakerSession, kind: type[Handle], row: Found, timeout: float) -> Outcome:
     handle = kind(session, row.resource.name)
     try:
         if TAG_PACKAGE not in tags.of(session, row.resource.arn):
             return Outcome(row, f"it has no tag {TAG_PACKAGE!r} any more")
         if isinstance(handle, TrainingJob):
             handle.stop()
+        elif isinstance(handle, Endpoint):
+            handle.delete_settled(timeout)
         else:
             handle.delete()
     except ResourceNotFoundError:

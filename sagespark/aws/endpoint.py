@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,8 +11,10 @@ from sagespark.aws import logs
 from sagespark.aws.errors import call
 from sagespark.aws.handle import Handle
 from sagespark.aws.waiter import ENDPOINT, ENDPOINT_DELETED, Subject, Waiter, WaitSpec
-from sagespark.core.errors import EndpointFailedError
+from sagespark.core.errors import EndpointFailedError, ServiceError
 
+CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
+"""Statuses in which AWS refuses to delete an endpoint."""
 LOG_LINES = 15
 """Lines of the log that a failure shows."""
 
@@ -69,6 +72,32 @@ class Endpoint(Handle):
             If there was no answer, or it is still there, in time.
         """
         self._wait(ENDPOINT_DELETED, None, timeout, noAnswerTimeout)
+
+    def delete_settled(self, timeout: float | None = None) -> None:
+        """Delete it, in whatever state it is: while it is being created or updated AWS refuses, so that ends first.
+
+        Calls DeleteEndpoint; it is gone some time later, see `wait_deleted`.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds to wait for the end of what goes on; None: for ever.
+
+        Raises
+        ------
+        ServiceError
+            If the service refused for another reason.
+        WaitTimeoutError
+            If what goes on did not end in time.
+        """
+        try:
+            self.delete()
+        except ServiceError:
+            if str(self.describe().get("EndpointStatus")) not in CHANGING:
+                raise
+            with suppress(EndpointFailedError):
+                self.wait(timeout=timeout)
+            self.delete()
 
     def _wait(
         self,

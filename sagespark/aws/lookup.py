@@ -19,7 +19,8 @@ def spark_session() -> Any | None:
     if session is None:
         # The active session belongs to a thread: a pool's thread has none, though the process does.
         connect = getattr(sys.modules.get("pyspark.sql.connect.session"), "SparkSession", None)
-        session = getattr(cls, "_instantiatedSession", None) or getattr(connect, "_default_session", None)
+        # Connect first: its local mode keeps a classic session of its own behind.
+        session = getattr(connect, "_default_session", None) or getattr(cls, "_instantiatedSession", None)
     return session
 
 

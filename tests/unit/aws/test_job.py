@@ -303,6 +303,32 @@ def test_an_endpoint_is_waited_for_until_it_is_gone(session: SageMakerSession, s
     Endpoint(session, "e").wait_deleted()
 
 
+IN_PROGRESS = error("ValidationException", 'Cannot update in-progress endpoint "arn:x".')
+
+
+@pytest.mark.parametrize("end", ["InService", "Failed"])
+def test_an_endpoint_that_is_being_made_is_deleted_once_it_is(
+    session: SageMakerSession, script: Script, end: str
+) -> None:
+    script.always = {"DescribeLogStreams": {"logStreams": []}}
+    script.answers = [
+        IN_PROGRESS,
+        {"EndpointStatus": "Creating"},
+        {"EndpointStatus": "Creating"},
+        {"EndpointStatus": end},
+        ok(),
+    ]
+    Endpoint(session, "e").delete_settled()
+    assert script.operations.count("DeleteEndpoint") == 2
+    assert script.answers == []
+
+
+def test_another_refusal_to_delete_is_raised(session: SageMakerSession, script: Script) -> None:
+    script.answers = [error("AccessDeniedException", "no", 403), {"EndpointStatus": "InService"}]
+    with pytest.raises(ServiceError, match="AccessDenied"):
+        Endpoint(session, "e").delete_settled()
+
+
 def test_an_update_names_the_new_config(session: SageMakerSession, script: Script) -> None:
     script.answers = [{"EndpointArn": "arn:x"}]
     Endpoint(session, "e").update("c-2", RetainAllVariantProperties=True)

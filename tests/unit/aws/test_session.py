@@ -113,11 +113,12 @@ def test_spark_conf_is_read_from_the_session_that_runs(monkeypatch: pytest.Monke
     assert lookup.spark_conf("role") is None
     monkeypatch.setitem(sys.modules, "pyspark.sql", types.SimpleNamespace(SparkSession=Classic))
     assert lookup.spark_conf("role") is None
-    monkeypatch.setitem(sys.modules, "pyspark.sql.connect.session", types.SimpleNamespace(SparkSession=Connect))
-    Connect._default_session = Conf(role="connect")
-    assert lookup.spark_conf("role") == "connect"
     Classic._instantiatedSession = Conf(role="classic")
     assert lookup.spark_conf("role") == "classic"
+    monkeypatch.setitem(sys.modules, "pyspark.sql.connect.session", types.SimpleNamespace(SparkSession=Connect))
+    assert lookup.spark_conf("role") == "classic"
+    Connect._default_session = Conf(role="connect")
+    assert lookup.spark_conf("role") == "connect"
     Classic.active = Conf(role="active", bucket="")
     assert lookup.spark_conf("role") == "active"
     assert lookup.spark_conf("bucket") is None
