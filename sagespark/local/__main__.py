@@ -17,6 +17,9 @@ from sagespark.local.app import FolderInUseError, Service
 from sagespark.local.config import DEFAULT_PORT, LocalConfig
 from sagespark.local.http import HttpServer, listen
 
+LEAVE_SECONDS = 2.0
+"""How long the end waits for threads that are still at work."""
+
 
 def parse(argv: Sequence[str] | None = None) -> LocalConfig:
     """Return the settings that the command line asks for."""
@@ -82,7 +85,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"READY http://{config.host}:{port}", flush=True)
 
     HttpServer(service.front, config, service.start, service.stop, ready).run(sockets)
+    leave()
     return 0
+
+
+def leave() -> None:
+    """End the process even while a call is stuck in a thread: it was cancelled, and all state is on disk.
+
+    The interpreter would otherwise wait for that thread however long it takes.
+    """
+    threads = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    clock = SystemClock()
+    end = clock.monotonic() + LEAVE_SECONDS
+    for thread in threads:
+        thread.join(max(end - clock.monotonic(), 0.0))
+    stuck = [t.name for t in threads if t.is_alive()]
+    if stuck:
+        logging.getLogger("sagespark.local").warning("ending while threads are at work: %s", ", ".join(stuck))
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 if __name__ == "__main__":

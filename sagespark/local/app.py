@@ -173,7 +173,7 @@ class Service:
                 except Exception:
                     log.exception("%s did not stop cleanly", type(provider).__name__)
         self._dispatcher.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
         self.objects.close()
         self._store.close()
         self._logs.close()

@@ -7,6 +7,7 @@ import selectors
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,17 +27,30 @@ class ServiceProcess:
         The data folder.
     *arguments : str
         More of its command line.
+    prefix : sequence of str
+        What the command line begins with, such as a program that gives up rights.
     """
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *arguments: str, prefix: Sequence[str] = ()) -> None:
         self.data = data
         self._arguments = arguments
+        self._prefix = prefix
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
 
     def start(self) -> Self:
         """Start it and wait until it accepts requests."""
-        command = [sys.executable, "-m", "sagespark.local", "--port", "0", "--data", str(self.data), *self._arguments]
+        command = [
+            *self._prefix,
+            sys.executable,
+            "-m",
+            "sagespark.local",
+            "--port",
+            "0",
+            "--data",
+            str(self.data),
+            *self._arguments,
+        ]
         self.data.mkdir(parents=True, exist_ok=True)
         with (self.data / "stderr.log").open("a") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

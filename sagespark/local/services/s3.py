@@ -111,7 +111,9 @@ class S3Buckets(S3Base):
 
     def ListBuckets(self, ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         """List every bucket; of the default ones those that were used."""
-        self._store.create_bucket(f"sagemaker-{ctx.region}-{ctx.account}", ctx.region)
+        default = f"sagemaker-{ctx.region}-{ctx.account}"
+        if self._config.is_default_bucket(default):
+            self._store.create_bucket(default, ctx.region)
         rows = [
             {"Name": name, "CreationDate": created, "BucketRegion": region}
             for name, region, created in self._store.buckets()

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from sagespark.local.wire.context import AwsError, HttpRequest, HttpResponse
-from sagespark.local.wire.models import service_model
+from sagespark.local.wire.models import KNOWN, service_model
 from sagespark.local.wire.serialize import json_tree, xml_text
 
 _QUERY_NAMESPACE = {
@@ -56,16 +56,20 @@ def render(error: AwsError, service: str, protocol: str, request: HttpRequest, r
         answer.headers.append(("content-type", "text/xml"))
     else:
         answer.body = _json(error, shape, protocol)
-        kind = "application/json" if protocol == "rest-json" else "application/x-amz-json-1.1"
+        kind = "application/json" if protocol == "rest-json" else json_type(service)
         answer.headers.append(("content-type", kind))
         answer.headers.append(("x-amzn-errortype", error.code))
     return answer
 
 
+def json_type(service: str) -> str:
+    """Return the content type of a service's JSON."""
+    version = service_model(service).metadata.get("jsonVersion", "1.1") if service in KNOWN else "1.1"
+    return f"application/x-amz-json-{version}"
+
+
 def _shape(code: str, service: str) -> Any | None:
-    if not service:
-        return None
-    return service_model(service).shape_for_error_code(code) if code else None
+    return service_model(service).shape_for_error_code(code) if code and service in KNOWN else None
 
 
 def _json(error: AwsError, shape: Any | None, protocol: str) -> bytes:

@@ -79,6 +79,9 @@ def identify(request: HttpRequest, scope: Scope, query: dict[str, str]) -> Targe
     if scope.service:
         service = SCOPES.get(scope.service)
         if service is None:
+            if form:
+                # The body names the action, which the refusal names in turn.
+                return Target(scope.service, "query")
             raise AwsError(
                 "UnknownOperationException",
                 f"The service {scope.service!r} is not built in the embedded service: {request.method} {request.path}",

@@ -28,6 +28,8 @@ SCOPES = {
     "ecr": "ecr",
 }
 """Services by the service name in a credential scope. SageMaker's runtime signs as ``sagemaker`` too."""
+KNOWN = frozenset({*TARGETS.values(), *SCOPES.values(), "sagemaker-runtime"})
+"""Every service whose requests are understood, built or not."""
 QUERY_SERVICES = ("sts", "iam", "cloudwatch")
 """Services that understand ``Action=``."""
 
