@@ -1,0 +1,91 @@
+"""A service that runs as a user without rights: one training job, and an endpoint of what it made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+
+from sagespark.algorithms.registry import image_uri
+from sagespark.codecs.registry import codec
+from sagespark.core.clock import SystemClock
+from sagespark.local.config import default_role
+from support.containers import isolated
+from support.endpoints import BUCKET, REGION, Hosting
+from support.local_service import ServiceProcess
+from support.unprivileged import NOBODY, as_nobody
+
+RECORDIO = "application/x-recordio-protobuf"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of the user without rights; pytest's own may only be entered by the user who runs the tests."""
+    path = Path(tempfile.mkdtemp(prefix="sagespark-nobody-"))
+    for name in ("data", "scratch"):
+        (path / name).mkdir()
+    if os.geteuid() == 0:
+        for part in (path, path / "data"):
+            os.chown(part, NOBODY, NOBODY)
+    yield path
+    shutil.rmtree(path)
+
+
+def test_one_training_job_and_an_endpoint_without_rights(folder: Path) -> None:
+    user = NOBODY if os.geteuid() == 0 else os.geteuid()
+    had = os.path.exists("/opt/ml")
+    rows = np.random.default_rng(3).random((400, 6), dtype=np.float32)
+    with ServiceProcess(folder / "data", prefix=as_nobody(folder / "scratch")) as server:
+        assert server.process is not None
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        assert f"Uid:\t{user}\t{user}\t{user}\t{user}" in status
+        assert "CapEff:\t0000000000000000" in status
+        hosting = Hosting(server)
+        hosting.s3.put_object(Bucket=BUCKET, Key="train/part", Body=bytes(codec(RECORDIO).encode(rows)))
+        hosting.sm.create_training_job(
+            TrainingJobName="job",
+            AlgorithmSpecification={"TrainingImage": image_uri("kmeans", REGION), "TrainingInputMode": "File"},
+            RoleArn=default_role(),
+            HyperParameters={"k": "4", "feature_dim": "6"},
+            Environment={"SAGESPARK_SEED": "1", "SAGESPARK_THREADS": "1"},
+            InputDataConfig=[
+                {
+                    "ChannelName": "train",
+                    "ContentType": RECORDIO,
+                    "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/train/"}},
+                }
+            ],
+            OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/out"},
+            ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            StoppingCondition={"MaxRuntimeInSeconds": 60},
+        )
+        clock = SystemClock()
+        deadline = clock.monotonic() + 60
+        while (job := hosting.sm.describe_training_job(TrainingJobName="job"))["TrainingJobStatus"] == "InProgress":
+            assert clock.monotonic() < deadline, job
+            clock.sleep(0.05)
+        assert job["TrainingJobStatus"] == "Completed", (job, server.log())
+        assert ("NAMESPACES ARE OFF" in server.log()) is not isolated()
+        hosting.sm.create_model(
+            ModelName="model",
+            ExecutionRoleArn=default_role(),
+            PrimaryContainer={
+                "Image": image_uri("kmeans", REGION),
+                "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"],
+            },
+        )
+        name = hosting.endpoint(hosting.config({"ModelName": "model"}))
+        answer = hosting.invoke(name, bytes(codec(RECORDIO).encode(rows)), RECORDIO, RECORDIO)
+        found = codec(RECORDIO).decode_predictions(answer, ["closest_cluster"])["closest_cluster"]
+        model = KMeans(4, n_init=1, random_state=1).fit(rows)
+        np.testing.assert_array_equal(found, model.predict(rows))
+        assert server.stop() == 0
+    # It wrote as itself, and left nothing outside its folder.
+    assert {path.lstat().st_uid for path in (folder / "data").rglob("*") if path.name != "stderr.log"} == {user}
+    assert os.path.exists("/opt/ml") is had
