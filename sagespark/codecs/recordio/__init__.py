@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sagespark.codecs.base import Buffer, MalformedError, Numbers, Rows, as_bytes, check_labels, field_rows, reported
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
-from sagespark.codecs.recordio import decode as _decode
+from sagespark.codecs.recordio import body as _body
 from sagespark.codecs.recordio import fixed, ragged
 from sagespark.codecs.recordio.columns import FEATURES, KEY, LABEL, Column, columns
 from sagespark.codecs.recordio.framing import CONTENT_TYPE
@@ -108,7 +108,7 @@ def row_sizes(features: Matrix, has_label: bool) -> NDArray[np.int64]:
     return ragged.totals([ragged.sizes(c) for c in made])[1]
 
 
-def decode(body: Buffer, *, width: int | None = None, label_size: int | None = None) -> Rows:
+def decode(body: Buffer, *, width: int | None = None, label_size: int | None = None, out: Rows | None = None) -> Rows:
     """Return the rows of records with ``features["values"]`` and perhaps ``label["values"]``.
 
     Parameters
@@ -119,6 +119,8 @@ def decode(body: Buffer, *, width: int | None = None, label_size: int | None = N
         The number of features every row must have.
     label_size : int, optional
         The number of labels every row must have; None takes what is there.
+    out : Rows, optional
+        Rows whose memory is written over where it is of the same kind and large enough, as those of a former call.
 
     Returns
     -------
@@ -130,17 +132,19 @@ def decode(body: Buffer, *, width: int | None = None, label_size: int | None = N
     CodecError
         If the bytes are no whole records, or rows do not fit together; with the byte's offset.
     """
-    return _decode_rows(as_bytes(body), 0, width, label_size)
+    return _decode_rows(as_bytes(body), 0, width, label_size, out)
 
 
-def _decode_rows(body: NDArray[np.uint8], base: int, width: int | None, label_size: int | None) -> Rows:
+def _decode_rows(
+    body: NDArray[np.uint8], base: int, width: int | None, label_size: int | None, out: Rows | None = None
+) -> Rows:
     with reported(CONTENT_TYPE, base):
-        return _rows(body, width, label_size)
+        return _rows(body, width, label_size, out)
 
 
-def _rows(body: NDArray[np.uint8], width: int | None, label_size: int | None) -> Rows:
+def _rows(body: NDArray[np.uint8], width: int | None, label_size: int | None, out: Rows | None) -> Rows:
     wanted: Wanted = {FEATURES: {_KEY}, LABEL: {_KEY}}
-    rows, found = _decode.decode(body, wanted, {} if width is None else {(FEATURES, _KEY): width})
+    rows, found = _body.decode(body, wanted, {} if width is None else {(FEATURES, _KEY): width}, _reuse(out))
     if not rows:
         return Rows(np.empty((0, width or 0), np.float32), None)
     if (FEATURES, _KEY) not in found:
@@ -154,6 +158,15 @@ def _rows(body: NDArray[np.uint8], width: int | None, label_size: int | None) ->
     if label_size is not None and have != label_size:
         raise MalformedError(f"each row must have {label_size} labels, but has {have}", 0)
     return Rows(_floats(found[FEATURES, _KEY]), labels)
+
+
+def _reuse(out: Rows | None) -> _body.Entries:
+    if out is None:
+        return {}
+    old: _body.Entries = {(FEATURES, _KEY): out.features}
+    if out.labels is not None:
+        old[LABEL, _KEY] = out.labels.reshape(len(out.labels), -1) if len(out.labels) else out.labels
+    return old
 
 
 def _floats(matrix: Any) -> Any:
@@ -180,7 +193,7 @@ def decode_tensors(body: Buffer) -> tuple[dict[str, Matrix], dict[str, Matrix]]:
         As :func:`decode`; also if a name is missing in some records.
     """
     with reported(CONTENT_TYPE):
-        _, found = _decode.decode(as_bytes(body), {FEATURES: None, LABEL: None}, {})
+        _, found = _body.decode(as_bytes(body), {FEATURES: None, LABEL: None}, {})
     sides: dict[int, dict[str, Matrix]] = {FEATURES: {}, LABEL: {}}
     for (side, name), values in found.items():
         sides[side][name.decode(errors="replace")] = values
@@ -241,7 +254,7 @@ class RecordIO:
             return self._fields(as_bytes(body), fields)
 
     def _fields(self, body: NDArray[np.uint8], fields: Sequence[str]) -> dict[str, Numbers]:
-        rows, found = _decode.decode(body, {LABEL: {f.encode() for f in fields}}, {})
+        rows, found = _body.decode(body, {LABEL: {f.encode() for f in fields}}, {})
         out: dict[str, Numbers] = {}
         for field in fields:
             values = found.get((LABEL, field.encode()))

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from sagespark.codecs.recordio import varint
 from sagespark.codecs.recordio.columns import Column, tag
 from sagespark.codecs.recordio.framing import CONTENT_TYPE, HEADER, MAGIC, MAX_PAYLOAD
+from sagespark.codecs.recordio.varint import Bytes
 from sagespark.core.errors import CodecError
 
-BLOCK_BYTES = 1 << 17
+BLOCK_BYTES = 1 << 19
 """Bytes of records worked on at a time, so that they stay in the second-level cache."""
+SMALL = 64
+"""Bytes of a slot up to which it is copied with what surrounds it."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def _entry_head(column: Column, tensor: int) -> bytes:
     return field(column.side, len(inner) + tensor) + inner
 
 
-def encode(columns: tuple[Column, ...], plan: Layout, rows: int, out: NDArray[np.uint8]) -> None:
+def encode(columns: tuple[Column, ...], plan: Layout, rows: int, out: Bytes) -> None:
     """Write ``rows`` records of one layout into ``out``, which has exactly their size."""
     stride = len(plan)
     step = max(1, min(rows, BLOCK_BYTES // stride))
@@ -115,12 +118,12 @@ def encode(columns: tuple[Column, ...], plan: Layout, rows: int, out: NDArray[np
             out[start * stride : (start + count) * stride] = block[: count * stride]
 
 
-def _items(buffer: NDArray[np.uint8], offset: int, size: int, stride: int, count: int) -> NDArray[Any]:
+def _items(buffer: Bytes, offset: int, size: int, stride: int, count: int) -> NDArray[Any]:
     """Return ``size`` bytes at ``offset`` of each record as opaque items, which numpy copies with memmove."""
     return np.ndarray((count,), f"V{size}", buffer, offset, (stride,))
 
 
-def decode(body: NDArray[np.uint8], plan: Layout, into: list[NDArray[Any]]) -> bool:
+def decode(body: Bytes, plan: Layout, into: list[NDArray[Any]]) -> bool:
     """Copy the slots of every record out, if all records have the layout.
 
     Parameters
@@ -130,7 +133,7 @@ def decode(body: NDArray[np.uint8], plan: Layout, into: list[NDArray[Any]]) -> b
     plan : Layout
         The layout of the first record.
     into : list of ndarray, shape (n, m)
-        Gets the values of each slot.
+        Gets the values of each slot; C order.
 
     Returns
     -------
@@ -139,26 +142,73 @@ def decode(body: NDArray[np.uint8], plan: Layout, into: list[NDArray[Any]]) -> b
     """
     stride = len(plan)
     rows = len(body) // stride
+    targets = [a.reshape(-1).view(f"V{s.size}") if s.size else None for a, s in zip(into, plan.slots, strict=True)]
+    # A gap may reach into the next record's head, so the last record is read from a copy with such a head behind it.
+    head = next((s.offset for s in plan.slots if s.size > SMALL), 0)
+    pattern = np.frombuffer(plan.record[:head], np.uint8)
+    last = np.concatenate([body[-stride:], pattern])
+    return (
+        np.array_equal(body[:head], pattern)
+        and _read(body, plan, rows - 1, targets, 0)
+        and _read(last, plan, 1, targets, rows - 1)
+    )
+
+
+def _read(buffer: Bytes, plan: Layout, rows: int, targets: list[NDArray[Any] | None], first: int) -> bool:
+    """Copy the slots of ``rows`` records out, the first of them being row ``first``; return whether all agree."""
+    stride = len(plan)
     step = max(1, min(rows, BLOCK_BYTES // stride))
-    sources = [_items(body, s.offset, s.size, stride, rows) for s in plan.slots]
-    targets = [a.reshape(-1).view(f"V{s.size}") for a, s in zip(into, plan.slots, strict=True)]
-    checks = []
-    for begin, end in _constant(plan):
-        pattern = np.tile(np.frombuffer(plan.record[begin:end], np.uint8), step)
-        checks.append((end - begin, _items(body, begin, end - begin, stride, rows), pattern, np.empty_like(pattern)))
+    large = [(s, target) for s, target in zip(plan.slots, targets, strict=True) if s.size > SMALL]
+    copies = [(_items(buffer, s.offset, s.size, stride, rows), target) for s, target in large if target is not None]
+    begins = [s.offset + s.size for s, _ in large] or [0]
+    ends = [s.offset for s, _ in large[1:]] + [stride + (large[0][0].offset if large else 0)]
+    gaps = [_Gap(plan, b, e, buffer, step, rows, targets) for b, e in zip(begins, ends, strict=True) if e > b]
     for start in range(0, rows, step):
         stop = min(rows, start + step)
-        for source, target in zip(sources, targets, strict=True):
-            target[start:stop] = source[start:stop]
-        for size, source, pattern, scratch in checks:
-            count = (stop - start) * size
-            scratch[:count].view(f"V{size}")[:] = source[start:stop]
-            if not np.array_equal(scratch[:count], pattern[:count]):
+        for source, target in copies:
+            target[first + start : first + stop] = source[start:stop]
+        for gap in gaps:
+            if not gap.take(start, stop, first):
                 return False
     return True
 
 
-def _constant(plan: Layout) -> list[tuple[int, int]]:
-    """Return the ranges of a record that are outside every slot."""
-    edges = [0, *(e for s in plan.slots for e in (s.offset, s.offset + s.size)), len(plan)]
-    return [(b, e) for b, e in zip(edges[::2], edges[1::2], strict=True) if e > b]
+class _Gap:
+    """Bytes between large slots: small slots, and what must be the same in every record."""
+
+    def __init__(
+        self,
+        plan: Layout,
+        begin: int,
+        end: int,
+        buffer: Bytes,
+        step: int,
+        rows: int,
+        targets: list[NDArray[Any] | None],
+    ) -> None:
+        self._size = size = end - begin
+        common = (plan.record + plan.record)[begin:end]
+        room = step * size + 7 & -8  # compared as words; what is beyond the last row never changes
+        self._scratch = np.frombuffer((common * (step + 8))[:room], np.uint8).copy()
+        self._words = self._scratch.view(np.uint64)
+        self._pattern = self._words.copy()
+        self._rows = self._scratch[: step * size].view(f"V{size}")
+        self._source = _items(buffer, begin, size, len(plan), rows)
+        self._slots = [
+            (
+                _items(self._scratch, s.offset - begin, s.size, size, step),
+                np.frombuffer(common, f"V{s.size}", 1, s.offset - begin),
+                target,
+            )
+            for s, target in zip(plan.slots, targets, strict=True)
+            if target is not None and s.size <= SMALL and begin <= s.offset < end
+        ]
+
+    def take(self, start: int, stop: int, first: int) -> bool:
+        """Copy the small slots of a block's records out; return whether all other bytes are as they must be."""
+        count = stop - start
+        self._rows[:count] = self._source[start:stop]
+        for slot, common, target in self._slots:
+            target[first + start : first + stop] = slot[:count]
+            slot[:] = common
+        return bool((self._words == self._pattern).all())

@@ -23,7 +23,9 @@ BLOCK_BYTES = 1 << 19
 Entries = dict[tuple[int, bytes], Matrix]
 
 
-def decode(body: Bytes, wanted: Wanted, widths: dict[tuple[int, bytes], int]) -> tuple[int, Entries]:
+def decode(
+    body: Bytes, wanted: Wanted, widths: dict[tuple[int, bytes], int], reuse: Entries | None = None
+) -> tuple[int, Entries]:
     """Return the number of records and the batch of each map entry.
 
     Parameters
@@ -34,13 +36,15 @@ def decode(body: Bytes, wanted: Wanted, widths: dict[tuple[int, bytes], int]) ->
         Map -> names wanted, None for all.
     widths : dict
         (map, name) -> the width every row must have.
+    reuse : dict, optional
+        Batches whose memory may be written over, where it fits.
 
     Raises
     ------
     MalformedError
         If the bytes are no records or rows do not fit together.
     """
-    quick = _fixed(body, wanted, widths)
+    quick = _fixed(body, wanted, widths, reuse or {})
     if quick is not None:
         return quick
     frames = framing.find(body)
@@ -76,19 +80,20 @@ def title(side: int, name: bytes) -> str:
     return f"{'features' if side == FEATURES else 'label'}[{name.decode(errors='replace')!r}]"
 
 
-def _fixed(body: Bytes, wanted: Wanted, widths: dict[tuple[int, bytes], int]) -> tuple[int, Entries] | None:
+def _fixed(
+    body: Bytes, wanted: Wanted, widths: dict[tuple[int, bytes], int], reuse: Entries
+) -> tuple[int, Entries] | None:
     """Return what :func:`decode` does if all the records have one dense layout, else None."""
     plan = recognise(body)
     if plan is None or len(body) % len(plan):
         return None
+    arrays: list[NDArray[Any]] = []
     for slot in plan.slots:
-        width = widths.get((slot.side, slot.name))
-        if width is not None and width * TENSORS[slot.number].itemsize != slot.size:
+        kind = TENSORS[slot.number]
+        width = slot.size // kind.itemsize
+        if widths.get((slot.side, slot.name), width) != width:
             return None
-    rows = len(body) // len(plan)
-    arrays: list[NDArray[Any]] = [
-        np.empty((rows, s.size // TENSORS[s.number].itemsize), TENSORS[s.number]) for s in plan.slots
-    ]
+        arrays.append(_memory(reuse.get((slot.side, slot.name)), len(body) // len(plan), width, kind))
     if not fixed.decode(body, plan, arrays):
         return None
     kept: Entries = {}
@@ -96,7 +101,22 @@ def _fixed(body: Bytes, wanted: Wanted, widths: dict[tuple[int, bytes], int]) ->
         names = wanted.get(slot.side, set())
         if names is None or slot.name in names:
             kept[slot.side, slot.name] = array
-    return rows, kept
+    return len(body) // len(plan), kept
+
+
+def _memory(old: Matrix | None, rows: int, width: int, kind: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array to fill: the first rows of ``old`` where it is of the same kind and long enough."""
+    if (
+        isinstance(old, np.ndarray)
+        and old.dtype == kind
+        and old.ndim == 2
+        and old.shape[1] == width
+        and len(old) >= rows
+        and old.flags.c_contiguous
+        and old.flags.writeable
+    ):
+        return old[:rows]
+    return np.empty((rows, width), kind)
 
 
 class _OddError(Exception):
