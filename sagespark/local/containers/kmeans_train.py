@@ -167,8 +167,8 @@ def _evaluate(channel: str, metrics: list[str], blocks: Iterable[Matrix], centre
 
     ssd, sizes = 0.0, np.zeros(centres.shape[0], np.int64)
     for block in blocks:
-        labels, distances = centres.nearest(block)
-        ssd += float(np.dot(distances, distances))
+        labels, squares = centres.closest(block)
+        ssd += float(squares.sum())
         sizes += np.bincount(labels, minlength=len(sizes))
     rows = int(sizes.sum())
     if not rows:

@@ -62,13 +62,21 @@ class Centres:
         ndarray of float64, shape (n,)
             Distances, 0 or more.
         """
+        labels, squares = self.closest(rows)
+        return labels, np.sqrt(squares)
+
+    def closest(self, rows: Matrix) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Return the number of each row's nearest centre and the squared distance to it; see `nearest`.
+
+        A sum of squares is exact where the squares are: not through their roots.
+        """
         n, width = rows.shape
         labels = np.empty(n, np.intp)
-        distances = np.empty(n, np.float64)
+        squares = np.empty(n, np.float64)
         if isinstance(rows, Mixed):
             for mask, part in ((~rows.is_sparse, rows.dense), (rows.is_sparse, rows.sparse)):
-                labels[mask], distances[mask] = self.nearest(part)
-            return labels, distances
+                labels[mask], squares[mask] = self.closest(part)
+            return labels, squares
         wide = isinstance(rows, Csr) and width > MAX_DENSE_WIDTH
         step = max(_FEWEST_ROWS, _BLOCK_CELLS // max(len(self.centres), 1 if wide else width))
         for start in range(0, n, step):
@@ -80,8 +88,8 @@ class Centres:
                 found = self._sparse(block)
             else:
                 found = self._dense(block.to_dense().astype(np.float64))
-            labels[start:stop], distances[start:stop] = found
-        return labels, distances
+            labels[start:stop], squares[start:stop] = found
+        return labels, squares
 
     def _dense(self, x: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         scores = x @ self._columns
@@ -93,7 +101,7 @@ class Centres:
         close = np.flatnonzero(squares < _CLOSE * (norms + self._norms[labels]))
         difference = x[close] - self.centres[labels[close]]
         squares[close] = np.einsum("ij,ij->i", difference, difference)
-        return labels, np.sqrt(squares)
+        return labels, squares
 
     def _sparse(self, x: Csr) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Never make wide rows dense: with ``s`` the entries of ``x``, |x-c|^2 = sum_s (x-c)^2 + |c|^2 - sum_s c^2."""
@@ -107,4 +115,4 @@ class Centres:
         row = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
         centre = self.centres[labels[row], x.indices]
         inside = np.bincount(row, (values - centre) ** 2 - centre**2, minlength=x.shape[0])
-        return labels, np.sqrt(np.maximum(inside + self._norms[labels], 0))
+        return labels, np.maximum(inside + self._norms[labels], 0)
