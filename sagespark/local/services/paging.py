@@ -41,9 +41,9 @@ def select(
     for member in ("CreationTime", "LastModifiedTime"):
         after, before = request.get(f"{member}After"), request.get(f"{member}Before")
         if after is not None:
-            rows = [d for d in rows if d[member] >= after]
+            rows = [d for d in rows if _shown(d[member]) >= _shown(after)]
         if before is not None:
-            rows = [d for d in rows if d[member] <= before]
+            rows = [d for d in rows if _shown(d[member]) <= _shown(before)]
     if status is not None and "StatusEquals" in request:
         rows = [d for d in rows if d[status] == request["StatusEquals"]]
     return rows
@@ -115,6 +115,11 @@ def cut(
     limit = request.get("MaxResults", default)
     taken = ordered[:limit]
     return taken, (_seal(place(taken[-1]), request) if len(ordered) > limit else None)
+
+
+def _shown(time: datetime) -> float:
+    """Return a time as clients see it, in milliseconds, so that a filter by a time that was shown includes it."""
+    return round(time.timestamp(), 3)
 
 
 def _plain(value: Any) -> Any:

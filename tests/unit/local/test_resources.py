@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,21 @@ from hypothesis import strategies as st
 from sagespark.local.services import arns, paging
 from sagespark.local.services.tags import get_tags, put_tags
 from sagespark.local.wire.context import AwsError
+from support.clocks import FakeClock
 from support.training import BUCKET, REGION, ROLE, Bench, ctx
 
 ARN = f"arn:aws:sagemaker:{REGION}:123456789012:"
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
+def clock() -> FakeClock:
+    # Times are shown in milliseconds, and a filter by a time that was shown includes it.
+    return FakeClock(datetime(2026, 1, 1, 0, 0, 0, 600, tzinfo=UTC))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, clock: FakeClock) -> Iterator[Bench]:
+    made = Bench(tmp_path, clock=clock)
     made.put("m/model.tar.gz")
     yield made
     made.close()
@@ -112,9 +120,10 @@ def test_exactly_one_kind_of_container_is_given(bench: Bench) -> None:
     assert words in refusal(bench.models.CreateModel, model("m") | {"Containers": [{"Image": "script/ok"}]})
 
 
-def test_models_are_listed_newest_first_and_by_filter(bench: Bench) -> None:
+def test_models_are_listed_newest_first_and_by_filter(bench: Bench, clock: FakeClock) -> None:
     for name in ("a", "bb", "ab"):
         bench.models.CreateModel(ctx(), model(name))
+        clock.advance(0.001)
 
     def listed(**request: Any) -> list[str]:
         return [m["ModelName"] for m in bench.models.ListModels(ctx(), request)["Models"]]
@@ -122,7 +131,7 @@ def test_models_are_listed_newest_first_and_by_filter(bench: Bench) -> None:
     assert listed() == ["ab", "bb", "a"]
     assert listed(SortBy="Name", SortOrder="Ascending") == ["a", "ab", "bb"]
     assert listed(NameContains="b", SortOrder="Ascending") == ["bb", "ab"]
-    middle = bench.models.DescribeModel(ctx(), {"ModelName": "bb"})["CreationTime"]
+    middle = bench.models.DescribeModel(ctx(), {"ModelName": "bb"})["CreationTime"].replace(microsecond=2000)
     assert listed(CreationTimeAfter=middle) == ["ab", "bb"]
     first = bench.models.ListModels(ctx(), {"MaxResults": 2})
     assert listed(NextToken=first["NextToken"]) == ["a"]

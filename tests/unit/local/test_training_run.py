@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sagespark.local.containers.runner import ContainerSpec
 from sagespark.local.lifecycle import status
 from sagespark.local.lifecycle.failure import INTERRUPTED
 from sagespark.local.lifecycle.supervisor import Supervisor
@@ -231,6 +233,19 @@ def test_stop_sends_sigterm_and_uploads_what_the_program_saves_then(bench: Bench
     assert "FailureReason" not in document
     assert members(bench, "out/j/output/model.tar.gz") == {"late": b"late\n"}
     assert bench.lines("j") == ["running", "bye"]
+
+
+def test_a_sigterm_right_after_the_start_is_not_lost(bench: Bench, tmp_path: Path) -> None:
+    image = bench.runtime.resolve("script/polite")
+    (tmp_path / "ml" / "model").mkdir(parents=True)
+    for _ in range(20):
+        spec = ContainerSpec(image.uri, image.train, tmp_path / "ml", {})
+        container = bench.runtime.run(spec, lambda line: None)
+        container.terminate()
+        ended = container.wait(30)
+        container.kill()
+        # Ended by its trap, or by the signal itself before the trap was set.
+        assert ended in (0, 128 + signal.SIGTERM)
 
 
 def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
