@@ -1,0 +1,281 @@
+"""The training program of K-means under the ``/opt/ml`` contract, run inside this process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import threadpoolctl
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.cluster import KMeans
+
+from sagespark.algorithms.kmeans import KMEANS
+from sagespark.codecs import ndarray
+from sagespark.codecs.matrix import Csr, Matrix, Mixed
+from sagespark.codecs.registry import codec
+from sagespark.local.containers import contract, kmeans_train
+from sagespark.local.containers.contract import ClientError
+
+RECORDIO = "application/x-recordio-protobuf"
+Job = Callable[..., NDArray[np.float32]]
+
+
+@pytest.fixture
+def rows() -> NDArray[np.float32]:
+    return np.random.default_rng(8).random((500, 10), dtype=np.float32)
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Job:
+    """Return a function that runs a job and returns its centres."""
+    caplog.set_level(logging.INFO)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setenv("SAGESPARK_SEED", "11")
+    monkeypatch.setenv("SAGESPARK_THREADS", "1")
+
+    def run(
+        hyperparameters: dict[str, Any],
+        train: dict[str, bytes],
+        test: bytes | None = None,
+        *,
+        content_type: str | None = RECORDIO,
+        order: list[str] | None = None,
+    ) -> NDArray[np.float32]:
+        channels = {"train": train} | ({} if test is None else {"test": {"part": test}})
+        config: dict[str, Any] = {}
+        for name, files in channels.items():
+            config[name] = {"TrainingInputMode": "File"} | ({"ContentType": content_type} if content_type else {})
+            folder = tmp_path / "input" / "data" / name
+            for path, content in files.items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
+        if order is not None:
+            rows = [{"prefix": "s3://b/"}, *order]
+            (tmp_path / "input" / "data" / "train-manifest").write_text(json.dumps(rows))
+        (tmp_path / "input" / "config").mkdir(parents=True, exist_ok=True)
+        strings = {key: str(value) for key, value in hyperparameters.items()}
+        (tmp_path / "input" / "config" / "hyperparameters.json").write_text(json.dumps(strings))
+        (tmp_path / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(config))
+        kmeans_train.train()
+        assert [path.name for path in (tmp_path / "model").iterdir()] == ["model_algo-1"]
+        (centres,) = ndarray.load((tmp_path / "model" / "model_algo-1").read_bytes())
+        assert isinstance(centres, np.ndarray)
+        assert centres.dtype == np.float32
+        return centres
+
+    return run
+
+
+def encode(rows: Matrix) -> bytes:
+    return bytes(codec(RECORDIO).encode(rows))
+
+
+def as_csr(dense: NDArray[np.float32]) -> Csr:
+    matrix = sparse.csr_matrix(dense)
+    return Csr(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data, dense.shape[1])
+
+
+def scikit_learn(rows: Any, **changed: Any) -> KMeans:
+    with threadpoolctl.threadpool_limits(1):
+        return KMeans(**{"n_clusters": 5, "random_state": 11, "n_init": "auto"} | changed).fit(rows)
+
+
+def metrics(text: str) -> dict[str, float]:
+    found = {}
+    for metric in KMEANS.metrics:
+        if matches := re.findall(metric.regex, text):
+            found[metric.name] = float(matches[-1])
+    return found
+
+
+HPS = {"k": 5, "feature_dim": 10, "extra_center_factor": 1}
+
+
+def test_dense_rows_give_scikit_learns_centres(
+    job: Job, rows: NDArray[np.float32], caplog: pytest.LogCaptureFixture
+) -> None:
+    centres = job(HPS | {"eval_metrics": '["msd","ssd"]'}, {"part": encode(rows)}, encode(rows[:50]))
+    model = scikit_learn(rows)
+    np.testing.assert_allclose(centres, model.cluster_centers_, rtol=1e-6)
+    found = metrics(caplog.text)
+    assert found["train:ssd"] == pytest.approx(model.inertia_, rel=1e-5)
+    assert found["train:msd"] == pytest.approx(model.inertia_ / 500, rel=1e-5)
+    assert found["train:iterations"] == model.n_iter_
+    assert found["test:msd"] == pytest.approx(-model.score(rows[:50]) / 50, rel=1e-5)
+    assert found["test:ssd"] == pytest.approx(-model.score(rows[:50]), rel=1e-5)
+    assert found["train:progress"] == 100
+    assert found["train:throughput"] > 0
+    assert "Scheme: scikit-learn's KMeans on all rows in memory (extra_center_factor=1;" in caplog.text
+    assert "Threads: 1, seed: 11" in caplog.text
+    assert f"Cluster sizes: {np.bincount(model.labels_).tolist()}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wire", "arguments"),
+    [
+        ({"local_lloyd_init_method": "random", "local_lloyd_num_trials": "3"}, {"init": "random", "n_init": 3}),
+        ({"local_lloyd_init_method": "random"}, {"init": "random", "n_init": "auto"}),
+        ({"local_lloyd_max_iter": "2"}, {"max_iter": 2}),
+        ({"local_lloyd_tol": "0.1"}, {"tol": 0.1}),
+        ({"extra_center_factor": "auto"}, {}),
+    ],
+)
+def test_hyperparameters_are_scikit_learns_arguments(
+    job: Job, rows: NDArray[np.float32], wire: dict[str, str], arguments: dict[str, Any]
+) -> None:
+    centres = job(HPS | wire, {"part": encode(rows)})
+    np.testing.assert_allclose(centres, scikit_learn(rows, **arguments).cluster_centers_, rtol=1e-6)
+
+
+def test_sparse_rows_are_trained_as_csr_and_force_dense_is_honoured(
+    job: Job, rows: NDArray[np.float32], caplog: pytest.LogCaptureFixture
+) -> None:
+    dense = (rows * (np.random.default_rng(0).random(rows.shape) < 0.3)).astype(np.float32)
+    centres = job(HPS, {"part": encode(as_csr(dense))})
+    np.testing.assert_allclose(centres, scikit_learn(sparse.csr_matrix(dense)).cluster_centers_, rtol=1e-6)
+    assert "csr_matrix" in caplog.text
+    centres = job(HPS | {"force_dense": "True"}, {"part": encode(as_csr(dense))})
+    np.testing.assert_allclose(centres, scikit_learn(dense).cluster_centers_, rtol=1e-6)
+
+
+def test_rows_that_mix_dense_and_sparse_are_trained_as_csr(job: Job, rows: NDArray[np.float32]) -> None:
+    dense = (rows * (np.random.default_rng(0).random(rows.shape) < 0.3)).astype(np.float32)
+    is_sparse = np.random.default_rng(1).random(len(rows)) < 0.5
+    mixed = Mixed(is_sparse, dense[~is_sparse], as_csr(dense[is_sparse]))
+    centres = job(HPS, {"part": encode(mixed)})
+    np.testing.assert_allclose(centres, scikit_learn(sparse.csr_matrix(dense)).cluster_centers_, rtol=1e-6)
+
+
+def test_files_are_read_in_the_manifests_order(job: Job, rows: NDArray[np.float32]) -> None:
+    files = {"b/2": encode(rows[:200]), "a/1": encode(rows[200:])}
+    centres = job(HPS | {"local_lloyd_max_iter": 1}, files, order=["b/2", "a/1"])
+    np.testing.assert_allclose(centres, scikit_learn(rows, max_iter=1).cluster_centers_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "text/csv; label_size=0", "text/csv;label_size=1"])
+def test_csv(job: Job, rows: NDArray[np.float32], content_type: str) -> None:
+    labels = np.arange(500, dtype=np.float32) if content_type.endswith("1") else None
+    body = bytes(codec("text/csv").encode(rows, labels))
+    centres = job(HPS, {"part.csv": body}, content_type=content_type)
+    np.testing.assert_allclose(centres, scikit_learn(rows).cluster_centers_, rtol=1e-6)
+
+
+def test_large_csv_is_read_in_whole_lines(job: Job, rows: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
+    from sagespark.local.containers import channels
+
+    monkeypatch.setattr(channels, "BLOCK_BYTES", 1000)
+    body = bytes(codec("text/csv").encode(rows)).rstrip(b"\n")
+    centres = job(HPS, {"part.csv": body}, content_type="text/csv")
+    np.testing.assert_allclose(centres, scikit_learn(rows).cluster_centers_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", ["auto", "1"])
+def test_data_that_does_not_fit_is_streamed(
+    job: Job,
+    rows: NDArray[np.float32],
+    factor: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    body = encode(rows)
+    monkeypatch.setattr(kmeans_train, "available_memory", lambda: 4 * len(body) - 1)
+    centres = job(HPS | {"extra_center_factor": factor, "epochs": 3, "mini_batch_size": 100}, {"part": body})
+    assert centres.shape == (5, 10)
+    assert "Scheme: streaming, mini-batches of 100 rows" in caplog.text
+    assert metrics(caplog.text)["train:ssd"] < 1.25 * scikit_learn(rows).inertia_
+
+
+def test_a_factor_above_one_streams(job: Job, rows: NDArray[np.float32], caplog: pytest.LogCaptureFixture) -> None:
+    job(HPS | {"extra_center_factor": 6, "epochs": 2}, {"part": encode(rows)})
+    assert "Scheme: streaming" in caplog.text
+    assert metrics(caplog.text)["train:ssd"] < 1.15 * scikit_learn(rows).inertia_
+
+
+def test_without_a_seed_one_is_drawn_and_told(
+    job: Job, rows: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("SAGESPARK_SEED")
+    centres = job(HPS, {"part": encode(rows)})
+    seed = int(re.findall(r"seed: (\d+)", caplog.text)[-1])
+    np.testing.assert_allclose(centres, scikit_learn(rows, random_state=seed).cluster_centers_, rtol=1e-6)
+
+
+def with_value(rows: NDArray[np.float32], value: float) -> NDArray[np.float32]:
+    changed = rows.copy()
+    changed[321, 4] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "content", "text"),
+    [
+        ({"k": 1}, None, "k (k) must be an integer >= 2, but got 1"),
+        ({"epoch": 1}, None, "Unknown hyperparameter 'epoch' (did you mean 'epochs'?)"),
+        ({"feature_dim": 9}, None, "rows from 0 on have 10 features, but feature_dim is 9"),
+        ({"k": 501}, None, "the train channel holds 500 rows, but k is 501"),
+        ({"k": 501, "extra_center_factor": 2}, None, "the train channel holds 500 rows, but k is 501"),
+        ({}, lambda rows: encode(with_value(rows, np.nan)), "file 'part': row 321 holds nan"),
+        ({}, lambda rows: encode(with_value(rows, -np.inf)), "file 'part': row 321 holds -inf"),
+        ({}, lambda rows: encode(as_csr(with_value(rows, np.nan))), "file 'part': row 321 holds nan"),
+        ({}, lambda rows: encode(rows)[:-3], "file 'part': application/x-recordio-protobuf, byte"),
+        ({}, lambda rows: b"", "the train channel holds 0 rows"),
+    ],
+)
+def test_what_the_user_got_wrong(
+    job: Job,
+    rows: NDArray[np.float32],
+    changed: dict[str, Any],
+    content: Callable[[NDArray[np.float32]], bytes] | None,
+    text: str,
+) -> None:
+    body = encode(rows) if content is None else content(rows)
+    with pytest.raises(ClientError, match=re.escape(text)):
+        job(HPS | changed, {"part": body})
+
+
+def test_a_mixed_row_that_is_not_finite_is_named(job: Job, rows: NDArray[np.float32]) -> None:
+    is_sparse = np.arange(500) % 3 == 0
+    for position in (321, 322):
+        broken = rows.copy()
+        broken[position, 9] = np.inf
+        mixed = Mixed(is_sparse, broken[~is_sparse], as_csr(broken[is_sparse]))
+        with pytest.raises(ClientError, match=f"row {position} holds inf"):
+            job(HPS, {"part": encode(mixed)})
+
+
+def test_missing_and_unknown_channels_and_content_types(job: Job, rows: NDArray[np.float32], tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match="the train channel holds no file"):
+        job(HPS, {})
+    with pytest.raises(ClientError, match="content type 'text/libsvm'; this algorithm reads"):
+        job(HPS, {"part": encode(rows)}, content_type="text/libsvm")
+    path = tmp_path / "input" / "config" / "inputdataconfig.json"
+    path.write_text('{"train": {}, "validation": {}}')
+    with pytest.raises(ClientError, match="unknown channel 'validation'; K-means reads 'train' and 'test'"):
+        kmeans_train.train()
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "2147483648"])
+def test_a_seed_out_of_range(job: Job, rows: NDArray[np.float32], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGESPARK_SEED", text)
+    with pytest.raises(ClientError, match="SAGESPARK_SEED must be an integer in 0"):
+        job(HPS, {"part": encode(rows)})
+
+
+def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("SAGESPARK_THREADS", "3")
+    assert contract.threads() == 3
+    monkeypatch.delenv("SAGESPARK_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert contract.threads() == 2
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert contract.threads() >= 1
