@@ -16,6 +16,7 @@ import sys
 import tempfile
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +27,8 @@ from sagespark.core.errors import SageSparkError, WaitTimeoutError
 from sagespark.core.settings import DEFAULT_REGION
 from sagespark.local.config import ServiceInfo
 
+PACKAGES = ("uvicorn", "httptools", "sklearn", "threadpoolctl")
+"""What the service imports beyond the package's own dependencies."""
 START_TIMEOUT = 60.0
 """Seconds that the service may take to accept requests."""
 STOP_TIMEOUT = 30.0
@@ -123,10 +126,16 @@ def launch(data: Path, port: int = 0, *, clock: Clock | None = None, options: tu
     Raises
     ------
     SageSparkError
-        If a service uses the folder already, or the process ended before it accepted requests; names the log file.
+        If its packages are not installed, a service uses the folder already, or the process ended before it accepted
+        requests; names the log file.
     WaitTimeoutError
         If it did not accept requests in time; it has been killed then.
     """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise SageSparkError(
+            f"the embedded service needs {', '.join(missing)}, not installed here; pip install 'sagespark[local]'"
+        )
     clock = clock or SystemClock()
     data = data.expanduser().resolve()
     data.mkdir(parents=True, exist_ok=True)
@@ -368,3 +377,7 @@ class LocalSageMaker:
         if error is not None and self._running is not None and not self.running:
             error.add_note(f"The embedded service had ended by itself. {log_tail(self._running.log)}")
         self.stop()
+
+
+# The path that users import it from.
+LocalSageMaker.__module__ = "sagespark"

@@ -321,6 +321,9 @@ class SageMakerSession:
         return self
 
 
+# The path that users import it from.
+SageMakerSession.__module__ = "sagespark"
+
 _active: Active[SageMakerSession] = Active()
 _accounts: dict[Any, str] = {}
 

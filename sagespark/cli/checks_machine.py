@@ -15,6 +15,7 @@ from importlib.util import find_spec
 
 from sagespark.aws.clients import version
 from sagespark.cli.check import Check
+from sagespark.embedded import PACKAGES
 
 TESTED_JAVA = (17,)
 """Java versions that the package is tested with."""
@@ -139,7 +140,7 @@ def workers(environ: Mapping[str, str]) -> Check:
 
 def embedded_packages() -> Check:
     """Check the packages of the embedded service."""
-    missing = [name for name in ("uvicorn", "httptools", "sklearn", "threadpoolctl") if find_spec(name) is None]
+    missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         return Check("warn", f"the embedded service lacks {', '.join(missing)}", "pip install 'sagespark[local]'")
     return Check("ok", "the embedded service's packages")
