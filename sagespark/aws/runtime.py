@@ -110,7 +110,7 @@ def invoke(
     }
     if variant is not None:
         request["TargetVariant"] = variant
-    time = clock or session.clock
+    clock = clock or session.clock
     for attempt in range(maxRetries + 1):
         try:
             answer = client.invoke_endpoint(**request)
@@ -121,7 +121,7 @@ def invoke(
             if attempt == maxRetries or not _worth_another_try(error):
                 raise _failure(error, endpointName, attempt + 1) from error
             first = FIRST_THROTTLED_PAUSE if is_throttling(error) else FIRST_PAUSE
-            time.sleep(jitter(min(first * 2**attempt, LONGEST_PAUSE), rng))
+            clock.sleep(jitter(min(first * 2**attempt, LONGEST_PAUSE), rng))
     raise ValueError(f"maxRetries must be 0 or more, but got {maxRetries}")
 
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 
 from sagespark.aws.clients import version
 from sagespark.cli.check import Check
-from sagespark.embedded import PACKAGES
+from sagespark.local.process import PACKAGES
 
 TESTED_JAVA = (17,)
 """Java versions that the package is tested with."""

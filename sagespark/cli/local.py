@@ -16,8 +16,9 @@ from sagespark.cli import table
 from sagespark.core.clock import Clock, SystemClock
 from sagespark.core.errors import SageSparkError
 from sagespark.core.settings import DEFAULT_REGION
-from sagespark.embedded import LOG_NAME, Running, launch, running, session_of
+from sagespark.embedded import session_of
 from sagespark.local.config import DEFAULT_PORT, ServiceInfo
+from sagespark.local.process import LOG_NAME, Running, launch, running
 
 DATA_VARIABLE = "SAGESPARK_DATA"
 """Environment variable of the data folder."""
@@ -148,7 +149,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", help="Lines to show from the end.", min=0)] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come, until Ctrl-C.")] = False,
 ) -> None:
-    """Show the service's own log (a job's log: aws logs tail /aws/sagemaker/TrainingJobs)."""
+    """Show the service's own log (a job's own is in CloudWatch Logs, /aws/sagemaker/TrainingJobs)."""
     path = folder(data) / LOG_NAME
     if not path.exists():
         raise SageSparkError(f"there is no log at {path}; the service has not been started on this folder")

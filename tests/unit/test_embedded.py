@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sagespark import embedded
 from sagespark.aws.session import SageMakerSession
 from sagespark.core.errors import SageSparkError, WaitTimeoutError
-from sagespark.embedded import LocalSageMaker, launch, running, session_of
+from sagespark.embedded import LocalSageMaker, session_of
+from sagespark.local import process
+from sagespark.local.process import launch, running
 from support.clocks import FakeClock
 
 
@@ -70,7 +71,7 @@ def test_a_service_that_ends_at_once_shows_its_log(tmp_path: Path, monkeypatch: 
 def test_a_service_that_says_nothing_is_given_up_and_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     monkeypatch.setattr(sys, "executable", python(tmp_path, code))
-    monkeypatch.setattr(embedded, "START_TIMEOUT", 2.0)
+    monkeypatch.setattr(process, "START_TIMEOUT", 2.0)
     with pytest.raises(WaitTimeoutError, match="within 2 s"):
         launch(tmp_path / "data", clock=FakeClock())
     pid = int((tmp_path / "pid").read_text())
@@ -85,7 +86,7 @@ def test_another_programs_words_are_not_ready(tmp_path: Path, monkeypatch: pytes
 
 
 def test_missing_packages_are_named_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None if name == "uvicorn" else object())
+    monkeypatch.setattr(process, "find_spec", lambda name: None if name == "uvicorn" else object())
     with pytest.raises(SageSparkError, match=r"needs uvicorn.*sagespark\[local\]"):
         launch(tmp_path / "data")
     assert not (tmp_path / "data").exists()

@@ -13,7 +13,8 @@ import pytest
 from sagespark.aws.session import SageMakerSession
 from sagespark.aws.training_job import TrainingJob
 from sagespark.core.errors import JobFailedError
-from sagespark.embedded import LocalSageMaker, running
+from sagespark.embedded import LocalSageMaker
+from sagespark.local.process import running
 from support.jobs import endless, hosted, trained
 
 pytestmark = pytest.mark.wire

@@ -16,7 +16,8 @@ from sagespark.aws import s3
 from sagespark.aws.session import SageMakerSession
 from sagespark.core.clock import SystemClock
 from sagespark.core.errors import SageSparkError
-from sagespark.embedded import LocalSageMaker, running
+from sagespark.embedded import LocalSageMaker
+from sagespark.local.process import running
 
 pytestmark = pytest.mark.wire
 
