@@ -110,7 +110,7 @@ class Front:
         if not body.touched and any(name == b"expect" for name, _ in scope["headers"]):
             # The client will not send the body that the connection still expects.
             response.headers.append(("connection", "close"))
-        await self._send(response, send)
+        await self._send(response, receive, send)
 
     async def _answer(self, scope: MutableMapping[str, Any], body: AsgiBody) -> HttpResponse:
         headers: dict[str, str] = {}
@@ -140,7 +140,7 @@ class Front:
         request = HttpRequest(scope["method"], path, scope["query_string"].decode("latin-1"), headers, body)
         return await self._handler.handle(request, f"http://{host}")
 
-    async def _send(self, response: HttpResponse, send: Send) -> None:
+    async def _send(self, response: HttpResponse, receive: Receive, send: Send) -> None:
         body = response.body
         headers = [(_encode(name), _encode(value)) for name, value in response.headers]
         if not any(name == b"content-length" for name, _ in headers) and response.status not in (204, 304):
@@ -153,8 +153,14 @@ class Front:
             await send({"type": "http.response.body", "body": body})
             return
         pieces = self._file(body) if isinstance(body, FileRange) else body
-        async for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        gone = asyncio.ensure_future(_gone(receive))
+        try:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if gone.done():
+                    return
+        finally:
+            gone.cancel()
         await send({"type": "http.response.body", "body": b""})
 
     async def _file(self, body: FileRange) -> AsyncIterator[bytes]:
@@ -168,6 +174,12 @@ class Front:
                 offset += len(data)
                 left -= len(data)
                 yield data
+
+
+async def _gone(receive: Receive) -> None:
+    """Return once the client has left, so that nothing more is read for it."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _encode(text: str) -> bytes:

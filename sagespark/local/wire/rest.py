@@ -111,6 +111,10 @@ def _header_member(shape: Any, text: str, path: str) -> Any:
         return [text_value(shape.member, item.strip(), path) for item in text.split(",")]
     if shape.serialization.get("jsonvalue"):
         return text_value(shape, base64.b64decode(text).decode("utf-8", "replace"), path)
+    for word in shape.metadata.get("enum", ()):
+        # S3 does not mind the case: Arrow sends `x-amz-checksum-mode: enabled`.
+        if word.lower() == text.lower():
+            return word
     return text_value(shape, text, path)
 
 
