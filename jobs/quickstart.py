@@ -9,6 +9,8 @@ Run it as a script, with spark-submit, or as an EMR step::
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
@@ -114,7 +116,10 @@ def main() -> None:
     parser.add_argument("--service", choices=["embedded", "aws"], default="embedded")
     where = parser.parse_args().service
     print(f"Service: {where}")
-    spark = SparkSession.builder.appName("sagespark-quickstart").getOrCreate()
+    # Started without spark-submit, Spark would take the first python3 on the PATH for its workers.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("sagespark-quickstart").config("spark.ui.showConsoleProgress", "false")
+    spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     try:
         run(spark, where)
