@@ -215,6 +215,12 @@ def _refused_features(name: str, kind: DataType) -> str:
             f"column {name!r} {accepted}, but is a Vector of the older pyspark.mllib; convert it by "
             f"pyspark.mllib.util.MLUtils.convertVectorColumnsToML(df, {name!r})"
         )
+    if isinstance(kind, StructType) and kind.names == ["type", "size", "indices", "values"]:
+        # ORC and other formats keep no user-defined types.
+        return (
+            f"column {name!r} {accepted}, but is the bare struct of a Vector; read it with the schema it was written "
+            "with: spark.read.schema(df.schema)"
+        )
     way = "name numeric columns by featuresCols, or assemble them by pyspark.ml.feature.VectorAssembler"
     if isinstance(kind, NumericType):
         way = f"for a single numeric column use featuresCols=[{name!r}]"

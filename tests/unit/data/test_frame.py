@@ -98,6 +98,7 @@ def test_the_attributes_of_a_label_tell_the_classes(attributes: dict[str, object
         (schema(features=DoubleType()), {}, "featuresCols=['features']"),
         (schema(features=StringType()), {}, "VectorAssembler"),
         (schema(features=ArrayType(StringType())), {}, "cast('array<double>')"),
+        (schema(features=VectorUDT.sqlType()), {}, "spark.read.schema(df.schema)"),
         (schema(a=StringType()), {"featuresCols": ["a"]}, "StringIndexer"),
         (schema(a=VectorUDT()), {"featuresCols": ["a"]}, "VectorAssembler"),
         (schema(a=DoubleType()), {"featuresCols": []}, "the list is empty"),
