@@ -136,7 +136,16 @@ class Service:
         store = Store(config.data / "resources.sqlite")
         logs = LogStore(config.data / "logs.sqlite")
         runtime = ContainerRuntime(config.data / "containers", clock=clock)
-        training = Supervisor(Parts(store, logs, objects, runtime, config.data / "training", clock))
+        parts = Parts(
+            store,
+            logs,
+            objects,
+            runtime,
+            config.data / "training",
+            clock,
+            is_default_bucket=config.is_default_bucket,
+        )
+        training = Supervisor(parts)
         hosting = Deployments(store, logs, objects, runtime, config.data / "hosting", clock)
         providers: list[Any] = [
             S3Buckets(*shared),

@@ -111,11 +111,6 @@ class LogStore:
                 self._open = None
             self._ids.clear()
 
-    def create(self, region: str, group: str, stream: str, time: int) -> None:
-        """Make a stream, which may be there already; ``time`` is milliseconds since the epoch."""
-        with self._lock:
-            self._id(region, group, stream, time)
-
     def append(self, region: str, group: str, stream: str, lines: Sequence[tuple[int, str]]) -> None:
         """Add events in the order given; the stream is made where it is missing.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ def isolated() -> bool:
 class ScriptRuntime(ContainerRuntime):
     """Real containers; an image's URI is ``script/NAME``, and its program that script of ``scripts``."""
 
-    def __init__(self, folder: Path, scripts: dict[str, str]) -> None:
-        super().__init__(folder, isolated=isolated())
+    def __init__(self, folder: Path, scripts: dict[str, str], separate: bool | None = None) -> None:
+        super().__init__(folder, isolated=isolated() if separate is None else separate)
         self.scripts = scripts
 
     def resolve(self, image: str) -> Image:
@@ -102,6 +103,8 @@ class Bench:
         grace: float = 120.0,
         limit: int | None = None,
         clock: Clock | None = None,
+        isolated: bool | None = None,
+        is_default_bucket: Callable[[str], bool] = lambda _: False,
     ) -> None:
         clock = clock or SystemClock()
         self.root = root
@@ -109,9 +112,16 @@ class Bench:
         self.log_store = LogStore(root / "logs.sqlite")
         self.objects = ObjectStore(root / "objects")
         self.objects.create_bucket(BUCKET)
-        self.runtime = ScriptRuntime(root / "containers", {"ok": "true", **(scripts or {})})
+        self.runtime = ScriptRuntime(root / "containers", {"ok": "true", **(scripts or {})}, isolated)
         self.parts = Parts(
-            self.store, self.log_store, self.objects, self.runtime, root / "training", clock, grace=grace
+            self.store,
+            self.log_store,
+            self.objects,
+            self.runtime,
+            root / "training",
+            clock,
+            grace=grace,
+            is_default_bucket=is_default_bucket,
         )
         self.supervisor = Supervisor(self.parts, limit)
         self.jobs = TrainingJobs(self.store, self.supervisor, clock, "secret")

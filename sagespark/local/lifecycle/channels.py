@@ -8,6 +8,7 @@ manifest they are the whole keys, as AWS lays them out (aws/sagemaker-python-sdk
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ from sagespark.local.lifecycle.hosts import Host
 from sagespark.local.objects.model import NoSuchKeyError
 from sagespark.local.objects.store import ObjectStore
 
+_COPY_BYTES = 1024 * 1024
 _MAX_MANIFEST = 64 * 1024 * 1024
 
 
@@ -90,9 +92,15 @@ def find(objects: ObjectStore, channel: dict[str, Any], role: str) -> ChannelDat
 
 
 def place(
-    objects: ObjectStore, data: ChannelData, members: tuple[Member, ...], root: Path, check: Callable[[], None]
+    objects: ObjectStore,
+    data: ChannelData,
+    members: tuple[Member, ...],
+    root: Path,
+    check: Callable[[], None],
+    *,
+    link: bool = True,
 ) -> None:
-    """Put a host's share of a channel below ``root``, its ``/opt/ml/input/data``, as hard links.
+    """Put a host's share of a channel below ``root``, its ``/opt/ml/input/data``.
 
     Parameters
     ----------
@@ -106,6 +114,8 @@ def place(
         Exists.
     check : callable
         Called before each object; raises to end the download.
+    link : bool
+        Take hard links of the objects instead of copies.
 
     Raises
     ------
@@ -119,7 +129,11 @@ def place(
         target = folder / member.path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            objects.link(member.bucket, member.key, target)
+            if link:
+                objects.link(member.bucket, member.key, target)
+            else:
+                with objects.open(member.bucket, member.key)[1] as source, target.open("wb") as copy:
+                    shutil.copyfileobj(source, copy, _COPY_BYTES)
         except NoSuchKeyError:
             raise _download_failed(f"s3://{member.bucket}/{member.key} was deleted while the job started") from None
         except (OSError, ValueError) as error:

@@ -1,6 +1,6 @@
 """One training job from download to its end, on a thread of its own.
 
-1. Downloading: each host's ``/opt/ml`` is made, channels as hard links of the objects in S3.
+1. Downloading: each host's ``/opt/ml`` is made, channels as hard links of the objects in S3 where that is safe.
 2. Training: a container per host; their lines go to the log, metrics are read from them.
 3. Uploading: ``model.tar.gz`` and ``output.tar.gz``, also of a job that was stopped or failed.
 4. The end: only now is a final status to be seen, so that whoever sees it finds the artifacts.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sagespark.core.clock import Clock
+from sagespark.core.clock import Clock, token
 from sagespark.local.containers.images import Image, UnknownImage
 from sagespark.local.containers.isolation import ContainerError
 from sagespark.local.containers.runner import Container, ContainerRuntime, ContainerSpec
@@ -49,6 +49,8 @@ class Parts:
     clock: Clock
     grace: float = GRACE_SECONDS
     """Seconds between SIGTERM and SIGKILL."""
+    is_default_bucket: Callable[[str], bool] = lambda _: False
+    """Tells whether a bucket exists in its region from the start, and may have to be made now."""
 
 
 class _Ended(Exception):  # noqa: N818 - a way out of the steps, not a defect
@@ -73,7 +75,7 @@ class TrainingRun:
         self.name = name
         self._parts = parts
         self._environment = environment
-        self._folder = parts.folder / region / name
+        self._folder = parts.folder / f"{name}-{token(8)}"
         self._changed = threading.Condition()
         self._stopping = False
         self._interrupted = False
@@ -111,7 +113,10 @@ class TrainingRun:
         """Run steps 1 to 3; return whether MaxRuntimeInSeconds ended the job."""
         self._check()
         document = self._enter("Starting", "Preparing the instances for training")
-        document = self._enter("Downloading")
+        if document["TrainingJobStatus"] == "Stopping":
+            # The stop came before this run was known by its name.
+            raise _Ended
+        self._enter("Downloading")
         deadline = self._parts.clock.monotonic() + document["StoppingCondition"]["MaxRuntimeInSeconds"]
         hosts = hosts_of(document["ResourceConfig"])
         image = self._image(document, hosts)
@@ -126,7 +131,10 @@ class TrainingRun:
         if self._interrupted:
             raise _Ended
         self._enter("Uploading")
-        self._upload(document, hosts)
+        try:
+            self._upload(document, hosts)
+        except JobFailure as error:
+            failure = failure or error
         if failure is not None:
             raise failure
         return timed_out
@@ -157,16 +165,26 @@ class TrainingRun:
 
     def _download(self, document: Document, hosts: tuple[Host, ...]) -> None:
         objects = self._parts.objects
-        output = channels.location(status.output_prefix(document))
-        if objects.bucket(output.bucket) is None:
-            raise client_error(f"The bucket of OutputDataConfig.S3OutputPath does not exist: s3://{output.bucket}")
+        bucket = channels.location(status.output_prefix(document)).bucket
+        if self._parts.is_default_bucket(bucket):
+            objects.create_bucket(bucket, self.region)
+        if objects.bucket(bucket) is None:
+            raise client_error(f"The bucket of OutputDataConfig.S3OutputPath does not exist: s3://{bucket}")
         found = [channels.find(objects, c, document["RoleArn"]) for c in document.get("InputDataConfig", [])]
         workspace.remove(self._folder)
         for host in hosts:
             opt_ml = self._folder / host.name
             workspace.create(opt_ml, document, hosts, host)
             for channel in found:
-                channels.place(objects, channel, channel.of(hosts, host), opt_ml / "input" / "data", self._check)
+                # Isolated, the container writes to copies of its own; else nothing would keep it from the objects.
+                channels.place(
+                    objects,
+                    channel,
+                    channel.of(hosts, host),
+                    opt_ml / "input" / "data",
+                    self._check,
+                    link=self._parts.runtime.isolated,
+                )
 
     def _train(self, document: Document, image: Image, hosts: tuple[Host, ...], deadline: float) -> bool:
         """Run the containers; return whether MaxRuntimeInSeconds ended them."""
@@ -189,6 +207,7 @@ class TrainingRun:
         }
         entry = specification.get("ContainerEntrypoint", image.train)
         containers: dict[str, Container] = {}
+        output.start()
         try:
             for host in hosts:
                 self._check()
@@ -208,7 +227,7 @@ class TrainingRun:
         finally:
             for container in containers.values():
                 container.kill()
-            output.flush()
+            output.close()
         if not timed_out and not self._stopping:
             # Of several hosts the first that failed decides: the others were only sent SIGTERM because of it.
             for name, code in self._codes.items():

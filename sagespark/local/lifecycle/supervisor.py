@@ -36,7 +36,8 @@ class Supervisor:
         self._parts = parts
         self._limit = default_limit() if limit is None else limit
         self._lock = threading.Lock()
-        self._running: dict[tuple[str, str], tuple[TrainingRun, threading.Thread]] = {}
+        # By run and not by name: a job may be deleted and its name taken while the former run is at its last step.
+        self._running: dict[TrainingRun, threading.Thread] = {}
         self._waiting: deque[TrainingRun] = deque()
         self._closed = False
 
@@ -63,10 +64,10 @@ class Supervisor:
         with self._lock:
             self._closed = True
             self._waiting.clear()
-            running = list(self._running.values())
-        for run, _ in running:
+            running = dict(self._running)
+        for run in running:
             run.interrupt()
-        for _, thread in running:
+        for thread in running.values():
             thread.join(_END_SECONDS)
         self._interrupt_all()
 
@@ -95,10 +96,9 @@ class Supervisor:
     def end(self, region: str, name: str) -> None:
         """Carry out a stop that is in the Store already."""
         with self._lock:
-            entry = self._running.get((region, name))
-            if entry is not None:
-                entry[0].stop()
-                return
+            for run in self._running:
+                if (run.region, run.name) == (region, name):
+                    run.stop()
             waiting = [run for run in self._waiting if (run.region, run.name) == (region, name)]
             for run in waiting:
                 self._waiting.remove(run)
@@ -108,7 +108,7 @@ class Supervisor:
 
     def _begin(self, run: TrainingRun) -> None:
         thread = threading.Thread(target=self._run, args=(run,), name=f"training-{run.name}", daemon=True)
-        self._running[run.region, run.name] = (run, thread)
+        self._running[run] = thread
         thread.start()
 
     def _run(self, run: TrainingRun) -> None:
@@ -118,7 +118,7 @@ class Supervisor:
             # The store itself failed; the job is reported as interrupted at the next start.
             _log.exception("The end of training job %s could not be recorded", run.name)
         with self._lock:
-            del self._running[run.region, run.name]
+            del self._running[run]
             if self._waiting and not self._closed:
                 self._begin(self._waiting.popleft())
 

@@ -1,4 +1,4 @@
-"""CloudWatch Logs as its readers use it: DescribeLogGroups, DescribeLogStreams, GetLogEvents, FilterLogEvents."""
+"""CloudWatch Logs as its readers use it: groups, streams and events described, read, filtered and deleted."""
 
 from __future__ import annotations
 
@@ -154,6 +154,17 @@ class Logs:
             "searchedLogStreams": [],
             "nextToken": f"f/{events[-1].time}/{events[-1].id}" if more else None,
         }
+
+    def DeleteLogGroup(self, ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+        """Delete a group with all its streams; what is written later makes it anew."""
+        self._logs.delete(ctx.region, self._group(ctx, request))
+        return {}
+
+    def DeleteLogStream(self, ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+        """Delete a stream with its events."""
+        if not self._logs.delete(ctx.region, self._group(ctx, request), request["logStreamName"]):
+            raise _not_found("stream")
+        return {}
 
     def _group(self, ctx: Context, request: dict[str, Any]) -> str:
         name: str | None = request.get("logGroupName")

@@ -133,9 +133,20 @@ def test_what_does_not_exist_is_told_in_awss_words(store: LogStore, logs: Logs) 
         logs.GetLogEvents(ctx(), {"logGroupName": GROUP, "logStreamName": "job"})
     with pytest.raises(AwsError, match="nextToken is invalid"):
         logs.GetLogEvents(ctx(), {"logGroupName": GROUP, "logStreamName": "job/algo-1-1", "nextToken": "x"})
-    assert store.delete(REGION, GROUP)
-    assert not store.delete(REGION, GROUP)
-    assert store.events(REGION, GROUP) == []
+
+
+def test_streams_and_groups_are_deleted_and_come_anew(store: LogStore, logs: Logs) -> None:
+    fill(store, 3, "a")
+    fill(store, 3, "b")
+    logs.DeleteLogStream(ctx(), {"logGroupName": GROUP, "logStreamName": "a"})
+    assert {e.stream for e in store.events(REGION, GROUP)} == {"b"}
+    with pytest.raises(AwsError, match="log stream does not exist"):
+        logs.DeleteLogStream(ctx(), {"logGroupName": GROUP, "logStreamName": "a"})
+    logs.DeleteLogGroup(ctx(), {"logGroupName": GROUP})
+    with pytest.raises(AwsError, match="log group does not exist"):
+        logs.DeleteLogGroup(ctx(), {"logGroupName": GROUP})
+    fill(store, 2, "b")
+    assert len(store.events(REGION, GROUP)) == 2
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from sagespark.local.containers.runner import ContainerSpec
 from sagespark.local.lifecycle import status
 from sagespark.local.lifecycle.failure import INTERRUPTED
 from sagespark.local.lifecycle.supervisor import Supervisor
+from sagespark.local.objects.model import NoSuchBucketError
 from support.training import BUCKET, REGION, Bench, channel, ctx, job
 
 # Says that it runs, then waits for SIGTERM and leaves with a model.
@@ -94,7 +95,7 @@ def test_a_completed_job_has_artifacts_times_and_transitions(bench: Bench) -> No
     assert "FailureReason" not in document
     assert members(bench, "out/j/output/model.tar.gz") == {"m": b"hello\n"}
     assert members(bench, "out/j/output/output.tar.gz") == {"o": b"side\n"}
-    assert not (bench.root / "training" / REGION / "j").exists()
+    assert list((bench.root / "training").iterdir()) == []
 
 
 def test_artifacts_are_in_s3_before_the_final_status_is_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +290,67 @@ def test_jobs_run_side_by_side_in_folders_of_their_own(bench: Bench) -> None:
     assert len(keys(bench)) == 8
 
 
+def test_a_program_that_writes_to_its_input_never_changes_the_object(bench: Bench) -> None:
+    uri = bench.put("data/a", b"original\n")
+    bench.runtime.scripts["scribble"] = (
+        'f="$ML/input/data/train/a"; chmod u+w "$f"; echo scribbled > "$f"; cat "$f"; rm "$f"; echo x > "$f.new"'
+    )
+    document = bench.run("j", "scribble", InputDataConfig=[channel("train", uri)])
+    assert document["TrainingJobStatus"] == "Completed", bench.lines("j")
+    assert bench.lines("j") == ["scribbled"]
+    assert bench.body("data/a") == b"original\n"
+
+
+def test_without_namespaces_the_objects_are_safe_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, SCRIPTS, isolated=False)
+    uri = bench.put("data/a", b"original\n")
+    bench.runtime.scripts["scribble"] = 'f="$ML/input/data/train/a"; chmod u+w "$f"; echo scribbled > "$f"; cat "$f"'
+    assert bench.run("j", "scribble", InputDataConfig=[channel("train", uri)])["TrainingJobStatus"] == "Completed"
+    assert bench.lines("j") == ["scribbled"]
+    assert bench.body("data/a") == b"original\n"
+    assert bench.run("k", "model")["TrainingJobStatus"] == "Completed"
+    assert members(bench, "out/k/output/model.tar.gz") == {"m": b"hello\n"}
+    bench.close()
+
+
+def test_a_stop_that_comes_before_the_run_is_known_is_not_lost(bench: Bench) -> None:
+    """CreateTrainingJob keeps the job first and starts it then; a stop may come between."""
+    document = status.new(job("j", "sleep"), "arn", bench.parts.clock.now())
+    bench.store.put("TrainingJob", REGION, "j", document)
+    bench.jobs.StopTrainingJob(ctx(), {"TrainingJobName": "j"})
+    bench.supervisor.submit(REGION, "j", {})
+    assert "TrainingStartTime" not in bench.store.wait("j", "Stopped")
+
+
+def test_a_name_that_is_taken_again_at_once_is_a_job_like_any_other(bench: Bench) -> None:
+    for _ in range(5):
+        bench.run("j", "model")
+        bench.jobs.DeleteTrainingJob(ctx(), {"TrainingJobName": "j"})
+    running(bench, "j", "polite")
+    bench.jobs.StopTrainingJob(ctx(), {"TrainingJobName": "j"})
+    assert bench.store.wait("j", "Stopped", "Completed")["TrainingJobStatus"] == "Stopped"
+
+
+def test_the_reason_of_a_failed_program_is_not_hidden_by_a_failed_upload(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        raise NoSuchBucketError("bench")
+
+    monkeypatch.setattr("sagespark.local.lifecycle.artifacts.upload", gone)
+    assert bench.run("j", "fail")["FailureReason"] == "AlgorithmError: the reason"
+    assert bench.run("k", "model")["FailureReason"].startswith("ClientError: The bucket of OutputDataConfig")
+
+
+def test_an_output_bucket_that_exists_by_default_is_made(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, SCRIPTS, is_default_bucket=lambda name: name == "by-default")
+    assert bench.run("j", "model", OutputDataConfig={"S3OutputPath": "s3://by-default/x"})["TrainingJobStatus"] == (
+        "Completed"
+    )
+    assert bench.objects.head("by-default", "x/j/output/model.tar.gz")
+    bench.close()
+
+
 def test_several_hosts_each_have_their_share_name_and_log(bench: Bench) -> None:
     bench.runtime.scripts["hosts"] = (
         'h=$(sed -E \'s/.*"current_host": "([^"]*)".*/\\1/\' "$ML/input/config/resourceconfig.json"); echo "I am $h";'
@@ -335,7 +397,7 @@ def test_a_restart_ends_what_was_left_unfinished(bench: Bench) -> None:
         bench.store.put("TrainingJob", REGION, name, document)
     bench.run("done", "model")
     before = bench.store.get("TrainingJob", REGION, "done")
-    leftover = bench.root / "training" / REGION / "busy"
+    leftover = bench.root / "training" / "busy-1"
     leftover.mkdir(parents=True)
     Supervisor(bench.parts).start()
     busy, stopping_job = (bench.store.get("TrainingJob", REGION, n) or {} for n in ("busy", "stopping"))
