@@ -17,6 +17,8 @@ from sagespark.local.app import FolderInUseError, Service
 from sagespark.local.config import DEFAULT_PORT, LocalConfig
 from sagespark.local.http import HttpServer, listen
 
+log = logging.getLogger("sagespark.local")
+
 LEAVE_SECONDS = 2.0
 """How long the end waits for threads that are still at work."""
 
@@ -47,6 +49,7 @@ def parse(argv: Sequence[str] | None = None) -> LocalConfig:
     logging.basicConfig(
         level=arguments.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("botocore").setLevel(logging.INFO)
     if arguments.parent is not None:
         threading.Thread(target=end_with, args=(arguments.parent,), daemon=True).start()
     return LocalConfig(
@@ -84,12 +87,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     def ready() -> None:
         print(f"READY http://{config.host}:{port}", flush=True)
 
-    HttpServer(service.front, config, service.start, service.stop, ready).run(sockets)
-    leave()
-    return 0
+    code = 0
+    try:
+        HttpServer(service.front, config, service.start, service.stop, ready).run(sockets)
+    except Exception:
+        log.exception("the embedded service ends by a defect")
+        code = 1
+    leave(code)
+    return code
 
 
-def leave() -> None:
+def leave(code: int) -> None:
     """End the process even while a call is stuck in a thread: it was cancelled, and all state is on disk.
 
     The interpreter would otherwise wait for that thread however long it takes.
@@ -101,11 +109,11 @@ def leave() -> None:
         thread.join(max(end - clock.monotonic(), 0.0))
     stuck = [t.name for t in threads if t.is_alive()]
     if stuck:
-        logging.getLogger("sagespark.local").warning("ending while threads are at work: %s", ", ".join(stuck))
+        log.warning("ending while threads are at work: %s", ", ".join(stuck))
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(code)
 
 
 if __name__ == "__main__":

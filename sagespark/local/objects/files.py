@@ -68,7 +68,7 @@ def copy_range(source: int, target: int, offset: int, length: int) -> None:
     while length > 0:
         try:
             moved = os.copy_file_range(source, target, min(length, 1 << 30), offset)
-        except OSError:
+        except (OSError, AttributeError):
             moved = 0
         if moved == 0:
             # Another filesystem, or one that cannot: through this process.

@@ -28,6 +28,8 @@ from sagespark.local.objects.model import (
 
 CHUNK = 1 << 20
 """Bytes read or written at a time."""
+FINISHED_UPLOADS = 7 * 24 * 3600
+"""Seconds for which a finished upload is remembered, so that a client may ask again."""
 _COLUMNS = "key, body, size, etag, modified, attributes"
 
 Guard = Callable[[ObjectInfo | None], None]
@@ -67,6 +69,9 @@ class ObjectStore:
             else:
                 self.files.drop(body)
         self.bury([row[0] for row in reader.execute("SELECT body FROM garbage")])
+        with self.index.write() as db:
+            old = self.clock.now().timestamp() - FINISHED_UPLOADS
+            db.execute("DELETE FROM uploads WHERE done IS NOT NULL AND created < ?", (old,))
 
     def condemn(self, db: Connection, bodies: Iterable[str]) -> None:
         """Note, in a transaction, that nothing refers to ``bodies`` any more; `bury` follows it."""

@@ -10,6 +10,7 @@ from sagespark.local.wire.context import AwsError, HttpRequest
 from sagespark.local.wire.models import QUERY_SERVICES, SCOPES, TARGETS, operation_model, service_model
 
 _CREDENTIAL = re.compile(r"Credential=([^,\s]+)")
+_REGION = re.compile(r"[a-z0-9-]{1,32}")
 _RUNTIME = re.compile(r"/endpoints/[^/]+/(async-)?invocations(-response-stream)?/?")
 _FORM = "application/x-www-form-urlencoded"
 
@@ -32,7 +33,8 @@ class Scope:
         text = match[1] if match else query.get("X-Amz-Credential", "")
         # The access key may hold slashes, the scope does not.
         parts = text.rsplit("/", 4)
-        if len(parts) != 5 or parts[4] != "aws4_request":
+        # A region becomes part of names and ARNs, so it must look like one.
+        if len(parts) != 5 or parts[4] != "aws4_request" or not _REGION.fullmatch(parts[2]):
             return cls()
         return cls(*parts[:4])
 

@@ -35,6 +35,7 @@ QUERY_SERVICES = ("sts", "iam", "cloudwatch")
 
 _lock = threading.Lock()
 _models: dict[str, Any] = {}
+_operations: dict[str, frozenset[str]] = {}
 
 
 def service_model(name: str) -> Any:
@@ -52,7 +53,7 @@ def service_model(name: str) -> Any:
 def operation_model(service: str, operation: str) -> Any | None:
     """Return the model of an operation, or None where the service has none of that name."""
     model = service_model(service)
-    # `operation_names` is a cached list; the dictionary behind it is the quick way.
-    if operation not in model._service_description["operations"]:
-        return None
-    return model.operation_model(operation)
+    names = _operations.get(service)
+    if names is None:
+        names = _operations[service] = frozenset(model.operation_names)
+    return model.operation_model(operation) if operation in names else None

@@ -368,6 +368,15 @@ def test_which_service_and_operation(service: str, operation: str, request_: Any
     assert ctx.base_url == "http://localhost:1"
 
 
+@pytest.mark.parametrize("region", ["..", "US", "", "a" * 33, "eu west"])
+def test_a_region_that_is_none_is_not_taken_over(region: str) -> None:
+    provider = Echo("sagemaker", "ListModels")
+    credential = f"AWS4-HMAC-SHA256 Credential=AK/20260101/{region}/sagemaker/aws4_request, Signature=x"
+    headers = {"x-amz-target": "SageMaker.ListModels", "authorization": credential}
+    call(HttpRequest("POST", "/", "", headers, Bytes(b"{}")), provider)
+    assert provider.asked[0][0].region == "us-east-1"
+
+
 def test_virtual_hosts_name_the_bucket() -> None:
     provider = Echo("s3", "HeadObject")
     for host in ("b.c.s3.localhost:1", "b.c.localhost", "b.c.s3.us-east-1.localhost"):
