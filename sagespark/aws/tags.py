@@ -81,7 +81,8 @@ def as_dict(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 def of(session: SageMakerSession, arn: str) -> dict[str, str]:
     """Return the tags of a SageMaker resource, all pages of ListTags."""
-    client = session.client("sagemaker")
+    # ListTags comes in crowds, one call per resource, and is throttled early.
+    client = session.client("sagemaker", attempts=10)
     found: dict[str, str] = {}
     request: dict[str, Any] = {"ResourceArn": arn}
     while True:
