@@ -337,7 +337,7 @@ def test_a_container_that_takes_too_long_is_a_model_error(tmp_path: Path) -> Non
         "e",
         {"EndpointArn": "arn", "EndpointStatus": "Creating", "CreationTime": now, "LastModifiedTime": now},
     )
-    deployments.create(("us-east-1", "e"), [VariantPlan("v", program + RUN, None, {}, 1, 1.0)])()
+    deployments.create(("us-east-1", "e"), [VariantPlan("v", program + RUN, None, {}, 1, 1.0)], "c")()
     deadline = clock.monotonic() + 30
     while deployments.fleet("us-east-1", "e") is None:
         assert clock.monotonic() < deadline, store.get("Endpoint", "us-east-1", "e")

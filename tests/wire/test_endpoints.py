@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.cluster import KMeans
 
+from sagespark.algorithms.registry import image_uri
+from sagespark.codecs import ndarray
 from sagespark.codecs.matrix import Csr
 from sagespark.codecs.registry import codec
 from sagespark.core.clock import SystemClock
-from support.endpoints import Hosting, archive, unique
+from sagespark.local.config import default_role
+from support.endpoints import BUCKET, REGION, Hosting, archive, unique
 from support.local_service import ServiceProcess
 
 pytestmark = pytest.mark.wire
@@ -160,7 +163,7 @@ def test_describe_and_list(hosting: Hosting, endpoint: str) -> None:
     assert (variant["CurrentWeight"], variant["DesiredWeight"]) == (1.0, 1.0)
     assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (1, 1)
     assert variant["DeployedImages"][0]["SpecifiedImage"].endswith("/kmeans:1")
-    assert "FailureReason" not in description
+    assert not {"FailureReason", "PendingDeploymentSummary"} & description.keys()
     found = hosting.sm.list_endpoints(NameContains=endpoint, StatusEquals="InService")["Endpoints"]
     assert [row["EndpointName"] for row in found] == [endpoint]
     assert hosting.sm.list_endpoints(NameContains=endpoint, StatusEquals="Failed")["Endpoints"] == []
@@ -171,7 +174,12 @@ def test_the_life_of_an_endpoint_with_boto3s_waiters(hosting: Hosting) -> None:
     name = unique("life")
     tags = [{"Key": "team", "Value": "a"}]
     arn = hosting.sm.create_endpoint(EndpointName=name, EndpointConfigName=config, Tags=tags)["EndpointArn"]
-    assert hosting.sm.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
+    description = hosting.sm.describe_endpoint(EndpointName=name)
+    assert description["EndpointStatus"] == "Creating"
+    assert "ProductionVariants" not in description
+    summary = description["PendingDeploymentSummary"]
+    assert summary["EndpointConfigName"] == config
+    assert [v["VariantName"] for v in summary["ProductionVariants"]] == ["AllTraffic"]
     with pytest.raises(botocore.exceptions.ClientError) as error:
         hosting.invoke(name, b"0\n", CSV, JSON)
     assert refused(error) == ("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
@@ -270,6 +278,43 @@ def test_a_model_data_that_was_deleted_meanwhile(hosting: Hosting) -> None:
         f'Failed to download model data for container "container_1" from URL: "{url}".'
     )
     hosting.sm.delete_endpoint(EndpointName=name)
+
+
+def test_model_files_without_an_archive(hosting: Hosting) -> None:
+    prefix = "models/plain"
+    hosting.s3.put_object(Bucket=BUCKET, Key=f"{prefix}/model_algo-1", Body=ndarray.dump_list([one_centre(9)]))
+    hosting.s3.put_object(Bucket=BUCKET, Key=f"{prefix}-other/model_algo-1", Body=b"not this one")
+    source = {"S3Uri": f"s3://{BUCKET}/{prefix}/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+    hosting.sm.create_model(
+        ModelName="plain",
+        ExecutionRoleArn=default_role(),
+        PrimaryContainer={
+            "Image": image_uri("kmeans", REGION),
+            "ModelDataSource": {"S3DataSource": source},
+        },
+    )
+    name = hosting.endpoint(hosting.config({"ModelName": "plain"}))
+    assert distance(hosting, name) == 9.0
+    hosting.sm.delete_endpoint(EndpointName=name)
+
+
+@pytest.mark.parametrize(
+    ("variant", "members", "word"),
+    [
+        ({"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}, {}, "ServerlessConfig"),
+        ({}, {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/o"}}}, "AsyncInferenceConfig"),
+    ],
+)
+def test_what_is_not_built_is_refused(
+    hosting: Hosting, variant: dict[str, Any], members: dict[str, Any], word: str
+) -> None:
+    name = unique("config")
+    full = {"VariantName": "v", "ModelName": hosting.model(one_centre(1))} | variant
+    if not variant:
+        full |= {"InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    hosting.sm.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[full], **members)
+    with pytest.raises(botocore.exceptions.ClientError, match=f"asks for {word}, which the embedded service does not"):
+        hosting.sm.create_endpoint(EndpointName="new", EndpointConfigName=name)
 
 
 def test_variants_by_weight_by_name_and_scaled(hosting: Hosting) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 8 * 1024 * 1024
 """Bytes of a file that are decoded at a time."""
-Rows = "NDArray[np.float32] | csr_matrix"
+DENSE_BYTES = 64 * 1024 * 1024
+"""Most bytes of a block of sparse rows that is made dense."""
 
 
 def blocks(channel: ChannelFiles, width: int, *, force_dense: bool = False) -> Iterator[Matrix]:
@@ -54,8 +56,7 @@ def blocks(channel: ChannelFiles, width: int, *, force_dense: bool = False) -> I
                 where = f"channel {channel.name!r}, file {path.name!r}"
                 _check(features, width, where, position)
                 position += features.shape[0]
-                if features.shape[0]:
-                    yield _float32(features, force_dense)
+                yield from _cut(_float32(features), force_dense)
         except CodecError as error:
             raise ClientError(f"channel {channel.name!r}, file {path.name!r}: {error}") from error
 
@@ -114,27 +115,47 @@ def _parts(features: Matrix) -> list[tuple[Any, Any]]:
     return [(features, lambda at: at // features.shape[1])]
 
 
-def _float32(features: Matrix, force_dense: bool) -> Matrix:
+def _float32(features: Matrix) -> Matrix:
     if isinstance(features, Csr):
-        csr = Csr(features.indptr, features.indices, features.values.astype(np.float32, copy=False), features.width)
-        return csr.to_dense() if force_dense else csr
+        return replace(features, values=features.values.astype(np.float32, copy=False))
     if isinstance(features, Mixed):
-        sparse = Csr(
-            features.sparse.indptr,
-            features.sparse.indices,
-            features.sparse.values.astype(np.float32, copy=False),
-            features.sparse.width,
-        )
-        mixed = Mixed(features.is_sparse, features.dense.astype(np.float32, copy=False), sparse)
-        return _dense_of(mixed) if force_dense else mixed
+        dense, sparse = features.dense.astype(np.float32, copy=False), _float32(features.sparse)
+        assert isinstance(sparse, Csr)  # of a Csr
+        return Mixed(features.is_sparse, dense, sparse)
     return features.astype(np.float32, copy=False)
 
 
-def _dense_of(mixed: Mixed) -> NDArray[np.float32]:
-    out = np.empty(mixed.shape, np.float32)
-    out[~mixed.is_sparse] = mixed.dense
-    out[mixed.is_sparse] = mixed.sparse.to_dense()
-    return out
+def _cut(features: Matrix, force_dense: bool) -> Iterator[Matrix]:
+    """Yield the block, or dense blocks of bounded size where it is sparse and shall be dense."""
+    rows, width = features.shape
+    if not rows:
+        return
+    if not force_dense or isinstance(features, np.ndarray):
+        yield features
+        return
+    step = max(1, DENSE_BYTES // (4 * width))
+    for start in range(0, rows, step):
+        yield _dense(features[start : start + step])
+
+
+def _dense(features: Matrix) -> NDArray[np.float32]:
+    if isinstance(features, Csr):
+        return features.to_dense().astype(np.float32, copy=False)
+    if isinstance(features, Mixed):
+        out = np.empty(features.shape, np.float32)
+        out[~features.is_sparse] = features.dense
+        out[features.is_sparse] = features.sparse.to_dense()
+        return out
+    return features.astype(np.float32, copy=False)
+
+
+def memory(features: Matrix) -> int:
+    """Return the bytes that a batch takes."""
+    if isinstance(features, Csr):
+        return features.values.nbytes + features.indices.nbytes + features.indptr.nbytes
+    if isinstance(features, Mixed):
+        return features.dense.nbytes + memory(features.sparse)
+    return features.nbytes
 
 
 def to_csr(features: Matrix) -> csr_matrix:

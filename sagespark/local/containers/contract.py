@@ -64,11 +64,6 @@ class ChannelFiles:
     files: tuple[Path, ...]
     """In the order of ``/opt/ml/input/data/CHANNEL-manifest``, else of their names."""
 
-    @property
-    def bytes(self) -> int:
-        """Size of all files."""
-        return sum(path.stat().st_size for path in self.files)
-
 
 def channels() -> dict[str, ChannelFiles]:
     """Return the job's input channels by name."""

@@ -32,13 +32,22 @@ if TYPE_CHECKING:
 MODEL_FILE = "model_algo-1"
 """Member of ``model.tar.gz``."""
 COPIES = 4
-"""Memory that Lloyd's scheme needs, in sizes of the channel's files: what is read, joined, centred, and some room."""
+"""Memory that training on all rows takes, in sizes of the rows: as read, joined, centred, and some room."""
 _log = logging.getLogger("kmeans")
 
 
-def fits(size: int, available: int) -> bool:
-    """Tell whether a channel of ``size`` bytes is trained in memory with ``available`` bytes free."""
-    return size * COPIES <= available
+def gather_if_fits(blocks: Iterable[Matrix], available: int) -> list[Matrix] | None:
+    """Return all blocks where :data:`COPIES` times their size is at most ``available`` bytes, else None."""
+    from sagespark.local.containers.channels import memory
+
+    kept: list[Matrix] = []
+    size = 0
+    for block in blocks:
+        size += memory(block)
+        if size * COPIES > available:
+            return None
+        kept.append(block)
+    return kept
 
 
 def available_memory() -> int:
@@ -75,19 +84,27 @@ def train() -> None:
 
     _log.info("Hyperparameters: %s", values)
     _log.info("Threads: %d, seed: %d", threads, seed)
-    size, available, factor = channels["train"].bytes, available_memory(), values["extra_center_factor"]
-    room = f"{size} bytes of training data, times {COPIES}, against {available} bytes of free memory"
+    available, factor = available_memory(), values["extra_center_factor"]
     started = clock.monotonic()
-    rows: Iterable[Matrix]
-    if factor in (1, "auto") and fits(size, available):
-        _log.info("Scheme: scikit-learn's KMeans on all rows in memory (extra_center_factor=%s; %s)", factor, room)
-        rows = list(read("train"))
-        centres, iterations = _lloyd(rows, values, seed, threads)
+    kept = gather_if_fits(read("train"), available) if factor in (1, "auto") else None
+    if kept is not None:
+        _log.info(
+            "Scheme: scikit-learn's KMeans on all rows: extra_center_factor is %s, and %d copies of them fit in the %d "
+            "bytes of free memory",
+            *(factor, COPIES, available),
+        )
+        centres, iterations = _lloyd(kept, values, seed, threads)
     else:
-        batch = values["mini_batch_size"]
-        _log.info("Scheme: streaming, mini-batches of %d rows (extra_center_factor=%s; %s)", batch, factor, room)
+        _log.info(
+            "Scheme: streaming, mini-batches of %d rows: extra_center_factor is %s%s",
+            values["mini_batch_size"],
+            factor,
+            f", but {COPIES} copies of the rows do not fit in the {available} bytes of free memory"
+            if factor in (1, "auto")
+            else "",
+        )
         centres, iterations = _stream(lambda: read("train"), values, seed, threads)
-        rows = read("train")
+    rows = read("train") if kept is None else kept
     count = _evaluate("train", ["msd", "ssd"], rows, Centres(centres))
     seconds = max(clock.monotonic() - started, 1e-9)
     host = contract.host()

@@ -1,9 +1,4 @@
-"""Endpoints as they run: which fleet answers, and how it is created, updated, scaled, deleted and found again.
-
-The Store keeps two documents of each endpoint. Kind ``Endpoint`` is DescribeEndpoint's answer. Kind ``EndpointFleet``
-says which fleet answers (``live``) and which one is being made (``next``), with all that starting them takes: a fleet
-is there again after ``kill -9`` even where its model or endpoint config was deleted meanwhile.
-"""
+"""Endpoints as they run: which fleet answers, and how it is created, updated, scaled, deleted and found again."""
 
 from __future__ import annotations
 
@@ -17,20 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sagespark.core.clock import Clock, token
+from sagespark.core.clock import Clock
 from sagespark.local.containers.runner import ContainerRuntime
+from sagespark.local.hosting import documents
+from sagespark.local.hosting.documents import FLEET_KIND, KIND
 from sagespark.local.hosting.fleet import Fleet, FleetError, FleetTools, VariantPlan
 from sagespark.local.logs import ENDPOINTS, LogStore
 from sagespark.local.objects.store import ObjectStore
 from sagespark.local.services.tags import drop_tags
 from sagespark.local.store import Document, Missing, Store
 
-KIND = "Endpoint"
-"""Kind of the documents that DescribeEndpoint answers."""
-FLEET_KIND = "EndpointFleet"
-"""Kind of the documents that say what runs."""
 DRAIN_SECONDS = 60.0
 """Longest time that requests under way have to end when a fleet goes."""
+_INTERNAL = "InternalServerError: We encountered an internal error. The embedded service's log tells more."
 _SETTLE_SECONDS = 0.2
 _STOP_SECONDS = 5.0
 _log = logging.getLogger(__name__)
@@ -111,16 +105,18 @@ class Deployments:
     # Operations. Each writes down what is to be done, for the transaction of the caller, which has put the endpoint
     # into a transitional status, and returns what begins with it, to be called once that is committed.
 
-    def create(self, key: Key, plans: list[VariantPlan]) -> Begin:
+    def create(self, key: Key, plans: list[VariantPlan], config: str) -> Begin:
         """Start the first fleet."""
-        part = _part(plans)
+        part = documents.part(plans, config)
         self._store.put(FLEET_KIND, *key, {"live": None, "next": part}, unique=False)
+        self._pending(key, part)
         return lambda: self._run(key, lambda: self._create(key, part))
 
-    def update(self, key: Key, plans: list[VariantPlan], config_name: str) -> Begin:
+    def update(self, key: Key, plans: list[VariantPlan], config: str) -> Begin:
         """Start another fleet beside the one that answers, and switch when it is healthy."""
-        part = _part(plans) | {"config": config_name}
+        part = documents.part(plans, config)
         self._store.update(FLEET_KIND, *key, lambda record: record.update(next=part))
+        self._pending(key, part)
         return lambda: self._run(key, lambda: self._update(key, part))
 
     def scale(self, key: Key, wanted: Mapping[str, tuple[float | None, int | None]]) -> Begin:
@@ -143,7 +139,7 @@ class Deployments:
                 if not self._stopping:
                     _log.exception("Endpoint %s: the operation failed", key[1])
                     with contextlib.suppress(Missing):
-                        self._set(
+                        self._rest(
                             key, EndpointStatus="Failed", FailureReason="InternalServerError: see the service's log"
                         )
             finally:
@@ -174,7 +170,7 @@ class Deployments:
             except FleetError as error:
                 self._live.pop(key, None)
                 self._discard(fleet)
-                self._set(key, EndpointStatus="Failed", FailureReason=str(error))
+                self._rest(key, EndpointStatus="Failed", FailureReason=str(error))
                 return
             if self._stopping:
                 return
@@ -184,7 +180,7 @@ class Deployments:
         elif upcoming is not None and status == "Creating":
             self._create(key, upcoming)
         elif status == "Updating":
-            self._set(key, EndpointStatus="InService")
+            self._rest(key, EndpointStatus="InService")
 
     def _create(self, key: Key, part: Document) -> None:
         fleet = self._make(key, part)
@@ -193,12 +189,12 @@ class Deployments:
         except FleetError as error:
             self._discard(fleet)
             if not self._stopping:
-                self._set(key, EndpointStatus="Failed", FailureReason=str(error))
+                self._rest(key, EndpointStatus="Failed", FailureReason=str(error))
             return
         if self._stopping:
             return
         self._live[key] = fleet
-        self._in_service(key, part, {})
+        self._in_service(key, part)
 
     def _update(self, key: Key, part: Document) -> None:
         former = self._live.get(key)
@@ -211,12 +207,12 @@ class Deployments:
                 return
             with self._store.transaction():
                 self._store.update(FLEET_KIND, *key, lambda record: record.update(next=None))
-                self._set(key, EndpointStatus="InService", FailureReason=str(error))
+                self._rest(key, EndpointStatus="InService", FailureReason=str(error))
             return
         if self._stopping:
             return
         self._live[key] = fleet
-        self._in_service(key, part, {"EndpointConfigName": part["config"]})
+        self._in_service(key, part)
         if former is not None:
             # A request that has just picked the former fleet must be counted before its end is decided.
             self._clock.sleep(_SETTLE_SECONDS)
@@ -236,12 +232,12 @@ class Deployments:
         except FleetError as error:
             for name, count in former.items():
                 fleet.variants[name].resize(count)
-            self._set(key, EndpointStatus="InService", FailureReason=str(error))
+            self._rest(key, EndpointStatus="InService", FailureReason=str(error))
             return
         if self._stopping:
             return
         fleet.weights = {plan["name"]: plan["weight"] for plan in part["plans"]}
-        self._in_service(key, part, {})
+        self._in_service(key, part)
 
     def _delete(self, key: Key) -> None:
         fleet = self._live.pop(key, None)
@@ -279,22 +275,18 @@ class Deployments:
             raise Missing(key[1])
         return record
 
-    def _in_service(self, key: Key, part: Document, members: Mapping[str, Any]) -> None:
+    def _pending(self, key: Key, part: Document) -> None:
+        summary = documents.pending(part, self._clock.now())
+        self._store.update(KIND, *key, lambda document: document.update(PendingDeploymentSummary=summary))
+
+    def _in_service(self, key: Key, part: Document) -> None:
         """Say that a fleet answers, in both documents at once."""
-        now = self._clock.now()
-
-        def describe(document: Document) -> None:
-            former = {v["VariantName"]: v for v in document.get("ProductionVariants", [])}
-            document["ProductionVariants"] = [_variant(plan, now, former.get(plan["name"])) for plan in part["plans"]]
-            document.pop("FailureReason", None)
-            document.update(members, EndpointStatus="InService", LastModifiedTime=now)
-
         with self._store.transaction():
             self._store.update(FLEET_KIND, *key, lambda record: record.update(live=part, next=None))
-            self._store.update(KIND, *key, describe)
+            self._store.update(KIND, *key, lambda document: documents.in_service(document, part, self._clock.now()))
 
-    def _set(self, key: Key, **members: Any) -> None:
-        self._store.update(KIND, *key, lambda d: d.update(members, LastModifiedTime=self._clock.now()))
+    def _rest(self, key: Key, **members: Any) -> None:
+        self._store.update(KIND, *key, lambda document: documents.at_rest(document, self._clock.now(), **members))
 
     def _forget(self, key: Key) -> None:
         with self._store.transaction():
@@ -303,21 +295,3 @@ class Deployments:
                 drop_tags(self._store, document["EndpointArn"])
             self._store.delete(FLEET_KIND, *key)
             self._store.delete(KIND, *key)
-
-
-def _part(plans: list[VariantPlan]) -> Document:
-    return {"id": token(16), "plans": [plan.to_json() for plan in plans]}
-
-
-def _variant(plan: Document, now: Any, former: Document | None) -> Document:
-    image = {"SpecifiedImage": plan["image"], "ResolvedImage": plan["image"], "ResolutionTime": now}
-    if former is not None and former["DeployedImages"][0]["SpecifiedImage"] == plan["image"]:
-        image = former["DeployedImages"][0]
-    return {
-        "VariantName": plan["name"],
-        "DeployedImages": [image],
-        "CurrentWeight": float(plan["weight"]),
-        "DesiredWeight": float(plan["weight"]),
-        "CurrentInstanceCount": plan["instances"],
-        "DesiredInstanceCount": plan["instances"],
-    }

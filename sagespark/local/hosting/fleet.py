@@ -17,7 +17,7 @@ from typing import Any
 from sagespark.core.clock import Clock
 from sagespark.local.containers.images import UnknownImage
 from sagespark.local.containers.runner import SERVING_PORT, Container, ContainerRuntime, ContainerSpec
-from sagespark.local.hosting.artifact import ArtifactError, unpack
+from sagespark.local.hosting.artifact import ArtifactError, place
 from sagespark.local.hosting.instance import Instance, State
 from sagespark.local.hosting.routing import choose_variant, least_loaded
 from sagespark.local.objects.store import ObjectStore
@@ -36,11 +36,13 @@ class VariantPlan:
     name: str
     image: str
     model_data: str | None
-    """S3 URL of ``model.tar.gz``, None for a model without."""
+    """S3 URL of ``model.tar.gz`` or of a prefix, None for a model without."""
     environment: Mapping[str, str]
     instances: int
     weight: float
     startup_seconds: float = STARTUP_SECONDS
+    packed: bool = True
+    """Whether the model data is an archive."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as a document."""
@@ -101,7 +103,8 @@ class VariantFleet:
         try:
             image = self._tools.runtime.resolve(self.plan.image)
             if self.plan.model_data:
-                unpack(self._tools.objects, self.plan.model_data, self._folder / "model")
+                folder = self._folder / "model"
+                place(self._tools.objects, self.plan.model_data, folder, packed=self.plan.packed)
         except UnknownImage as error:
             raise FleetError(
                 f"Please make sure all images included in the model for the production variant {self.plan.name} exist, "
@@ -227,7 +230,7 @@ class Fleet:
             for variant in self.variants.values():
                 variant.start()
             self.wait()
-        except FleetError:
+        except BaseException:
             self.stop(0.0)
             raise
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from sagespark.core.clock import Clock, SystemClock
-from sagespark.local.hosting.deployments import KIND, Deployments
+from sagespark.local.hosting.deployments import Deployments
+from sagespark.local.hosting.documents import KIND
 from sagespark.local.hosting.fleet import STARTUP_SECONDS, VariantPlan
 from sagespark.local.services import paging
 from sagespark.local.services.arns import arn
@@ -52,6 +53,7 @@ class Endpoints:
         name = request["EndpointName"]
         own = arn("Endpoint", ctx.region, ctx.account, name)
         tags = request.get("Tags", [])
+        _refuse_deployment(request.get("DeploymentConfig", {}))
         if wrong := problems(tags):
             raise _invalid(" ".join(wrong))
         plans = self._plans(ctx, request["EndpointConfigName"])
@@ -70,7 +72,7 @@ class Endpoints:
             except Conflict:
                 raise _invalid(f'Cannot create already existing endpoint "{own}".') from None
             put_tags(self._store, own, tags)
-            begin = self._deployments.create((ctx.region, name), plans)
+            begin = self._deployments.create((ctx.region, name), plans, request["EndpointConfigName"])
         begin()
         return {"EndpointArn": own}
 
@@ -88,7 +90,7 @@ class Endpoints:
     def UpdateEndpoint(self, ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         """Give an endpoint another config: blue/green, the former fleet answers until the new one is healthy."""
         name = request["EndpointName"]
-        self._refuse_unbuilt(request)
+        _refuse_deployment(request.get("DeploymentConfig", {}))
         current = self._get(ctx, name)
         # AWS needs the config in use for an update, and lets it be deleted nevertheless.
         self._config(ctx, current["EndpointConfigName"])
@@ -160,6 +162,7 @@ class Endpoints:
 
     def _plans(self, ctx: Context, config_name: str) -> list[VariantPlan]:
         config = self._config(ctx, config_name)
+        _refuse_config(config)
         plans = []
         for variant in config["ProductionVariants"]:
             model = self._store.get("Model", ctx.region, variant["ModelName"])
@@ -168,14 +171,33 @@ class Endpoints:
             plans.append(_plan(variant, model))
         return plans
 
-    @staticmethod
-    def _refuse_unbuilt(request: dict[str, Any]) -> None:
-        """Say so where a deployment is asked for that would not be carried out as asked."""
-        deployment = request.get("DeploymentConfig", {})
-        routing = deployment.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {})
-        kind = "ROLLING" if "RollingUpdatePolicy" in deployment else routing.get("Type", "ALL_AT_ONCE")
-        if kind != "ALL_AT_ONCE":
-            raise _invalid(f"The embedded service shifts traffic ALL_AT_ONCE only, but {kind} was asked for.")
+
+def _refuse_config(config: Document) -> None:
+    """Say so where a config asks for what would not be carried out."""
+    found = []
+    if config.get("ShadowProductionVariants"):
+        found.append("ShadowProductionVariants")
+    if "AsyncInferenceConfig" in config:
+        found.append("AsyncInferenceConfig")
+    if config.get("DataCaptureConfig", {}).get("EnableCapture"):
+        found.append("DataCaptureConfig.EnableCapture")
+    if any("ServerlessConfig" in variant for variant in config["ProductionVariants"]):
+        found.append("ServerlessConfig")
+    if found:
+        raise _invalid(
+            f'Endpoint configuration "{config["EndpointConfigName"]}" asks for {", ".join(found)}, '
+            "which the embedded service does not have."
+        )
+
+
+def _refuse_deployment(deployment: Document) -> None:
+    """Say so where a deployment is asked for that would not be carried out as asked."""
+    routing = deployment.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {})
+    kind = "ROLLING" if "RollingUpdatePolicy" in deployment else routing.get("Type", "ALL_AT_ONCE")
+    if kind != "ALL_AT_ONCE":
+        raise _invalid(f"The embedded service shifts traffic ALL_AT_ONCE only, but {kind} was asked for.")
+    if deployment.get("AutoRollbackConfiguration", {}).get("Alarms"):
+        raise _invalid("The embedded service has no alarms for AutoRollbackConfiguration.")
 
 
 def _plan(variant: Document, model: Document) -> VariantPlan:
@@ -195,6 +217,7 @@ def _plan(variant: Document, model: Document) -> VariantPlan:
         instances=variant.get("InitialInstanceCount", 1),
         weight=variant.get("InitialVariantWeight", 1.0),
         startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS),
+        packed="ModelDataUrl" in container or source.get("CompressionType", "Gzip") != "None",
     )
 
 

@@ -114,7 +114,9 @@ def test_dense_rows_give_scikit_learns_centres(
     assert found["test:ssd"] == pytest.approx(-model.score(rows[:50]), rel=1e-5)
     assert found["train:progress"] == 100
     assert found["train:throughput"] > 0
-    assert "Scheme: scikit-learn's KMeans on all rows in memory (extra_center_factor=1;" in caplog.text
+    assert (
+        "Scheme: scikit-learn's KMeans on all rows: extra_center_factor is 1, and 4 copies of them fit" in caplog.text
+    )
     assert "Threads: 1, seed: 11" in caplog.text
     assert f"Cluster sizes: {np.bincount(model.labels_).tolist()}" in caplog.text
 
@@ -186,12 +188,33 @@ def test_data_that_does_not_fit_is_streamed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    body = encode(rows)
-    monkeypatch.setattr(kmeans_train, "available_memory", lambda: 4 * len(body) - 1)
-    centres = job(HPS | {"extra_center_factor": factor, "epochs": 3, "mini_batch_size": 100}, {"part": body})
+    monkeypatch.setattr(kmeans_train, "available_memory", lambda: 4 * rows.nbytes - 1)
+    wanted = HPS | {"extra_center_factor": factor, "epochs": 3, "mini_batch_size": 100}
+    centres = job(wanted, {"part": encode(rows)})
     assert centres.shape == (5, 10)
-    assert "Scheme: streaming, mini-batches of 100 rows" in caplog.text
+    assert f"mini-batches of 100 rows: extra_center_factor is {factor}, but 4 copies of the rows do not" in caplog.text
     assert metrics(caplog.text)["train:ssd"] < 1.25 * scikit_learn(rows).inertia_
+
+
+def test_sparse_rows_are_made_dense_in_bounded_blocks(
+    job: Job, rows: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sagespark.local.containers import channels
+
+    monkeypatch.setattr(channels, "DENSE_BYTES", 10 * 4 * 7)
+    made: list[tuple[int, int]] = []
+    dense_of = channels._dense
+
+    def watched(features: Matrix) -> NDArray[np.float32]:
+        made.append(features.shape)
+        return dense_of(features)
+
+    monkeypatch.setattr(channels, "_dense", watched)
+    is_sparse = np.arange(500) % 2 == 0
+    mixed = Mixed(is_sparse, rows[~is_sparse], as_csr(rows[is_sparse]))
+    centres = job(HPS | {"force_dense": "True"}, {"part": encode(mixed)})
+    np.testing.assert_allclose(centres, scikit_learn(rows).cluster_centers_, rtol=1e-6)
+    assert max(n for n, _ in made) == 7
 
 
 def test_a_factor_above_one_streams(job: Job, rows: NDArray[np.float32], caplog: pytest.LogCaptureFixture) -> None:
