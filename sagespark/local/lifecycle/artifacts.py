@@ -45,7 +45,12 @@ def files_of(opt_ml: Path, folder: str, warn: Warn) -> Iterator[tuple[str, Path]
 
 
 def _walk(root: Path, folder: Path, name: str, above: tuple[Path, ...], warn: Warn) -> Iterator[tuple[str, Path]]:
-    for entry in sorted(os.listdir(folder)):
+    try:
+        entries = sorted(os.listdir(folder))
+    except PermissionError:
+        warn(f"{name} is left out: the program took away the right to look into it")
+        return
+    for entry in entries:
         path: Path | None = folder / entry
         member = f"{name}{entry}"
         shown = member.encode("utf-8", "backslashreplace").decode()
@@ -65,7 +70,10 @@ def _walk(root: Path, folder: Path, name: str, above: tuple[Path, ...], warn: Wa
             else:
                 yield from _walk(root, path, f"{member}/", (*above, path), warn)
         elif stat.S_ISREG(mode):
-            yield member, path
+            if os.access(path, os.R_OK):
+                yield member, path
+            else:
+                warn(f"{shown} is left out: the program took away the right to read it")
         else:
             warn(f"{shown} is left out: it is neither file, folder nor link")
 

@@ -147,7 +147,13 @@ class TrainingRun:
         return self._parts.store.update(status.KIND, self.region, self.name, mutate)
 
     def _enter(self, secondary: str, message: str | None = None) -> Document:
-        return self._update(lambda document: status.enter(document, secondary, self._parts.clock.now(), message))
+        def mutate(document: Document) -> None:
+            if document["TrainingJobStatus"] in status.ENDED:
+                # The service gave up waiting for this thread when it ended.
+                raise _Ended
+            status.enter(document, secondary, self._parts.clock.now(), message)
+
+        return self._update(mutate)
 
     def _record(self, metrics: list[dict[str, Any]]) -> None:
         self._update(lambda document: document.update(FinalMetricDataList=metrics))

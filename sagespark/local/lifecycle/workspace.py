@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -53,5 +55,13 @@ def input_data_config(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a job's folder, whatever its container left inside."""
+    """Remove a folder of a job, whatever its container left inside."""
     shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        # An ordinary user cannot look into a folder whose rights the container took away.
+        for path, names, _ in os.walk(folder):
+            for name in names:
+                if not os.path.islink(os.path.join(path, name)):
+                    with contextlib.suppress(OSError):
+                        os.chmod(os.path.join(path, name), 0o700)
+        shutil.rmtree(folder, ignore_errors=True)

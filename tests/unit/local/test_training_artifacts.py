@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from sagespark.core.s3uri import S3Uri
-from sagespark.local.lifecycle import artifacts
+from sagespark.local.lifecycle import artifacts, workspace
 from sagespark.local.lifecycle.failure import MAX_REASON, algorithm_error, read_failure
 from sagespark.local.objects.store import ObjectStore
 from support.training import BUCKET
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -87,6 +91,41 @@ def test_what_is_no_file_is_left_out_with_a_word(opt_ml: Path) -> None:
     files, warnings = collect(opt_ml)
     assert sorted(files) == ["a", "sub/b"]
     assert len(warnings) == 2
+
+
+def test_what_an_ordinary_user_may_not_read_is_left_out_and_removed() -> None:
+    """As root nothing is refused, so this runs as another user where the tests run as root."""
+    root = Path(tempfile.mkdtemp())
+    try:
+        model = root / "algo-1" / "model"
+        (model / "closed").mkdir(parents=True)
+        (model / "open").write_text("O")
+        (model / "closed" / "x").write_text("X")
+        (model / "unreadable").write_text("U")
+        for path in (root, root / "algo-1", model, model / "open", model / "closed" / "x"):
+            os.chmod(path, 0o755)
+        os.chmod(model / "unreadable", 0)
+        os.chmod(model / "closed", 0)
+        results = multiprocessing.get_context("fork").SimpleQueue()
+
+        def look() -> None:
+            if os.geteuid() == 0:
+                for path in (root, root / "algo-1", model, *model.iterdir()):
+                    os.chown(path, NOBODY, NOBODY)
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            results.put(collect(root / "algo-1"))
+            workspace.remove(root / "algo-1")
+
+        process = multiprocessing.get_context("fork").Process(target=look)
+        process.start()
+        files, warnings = results.get()
+        process.join(30)
+        assert files == {"open": "O"}
+        assert [w.split(" is left out")[0] for w in warnings] == ["closed/", "unreadable"]
+        assert not (root / "algo-1").exists()
+    finally:
+        workspace.remove(root)
 
 
 def test_the_first_host_wins_where_two_wrote_one_name(opt_ml: Path, tmp_path: Path) -> None:
