@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sagespark import bayesopt, codecs
+    from sagespark import bayesopt, codecs, tracking
     from sagespark.aws.session import SageMakerSession
     from sagespark.embedded import LocalSageMaker
 
-__all__ = ["LocalSageMaker", "SageMakerSession", "__version__", "bayesopt", "codecs"]
+__all__ = ["LocalSageMaker", "SageMakerSession", "__version__", "bayesopt", "codecs", "tracking"]
 
 __version__: str
 
 _CLASSES = {"LocalSageMaker": "sagespark.embedded", "SageMakerSession": "sagespark.aws.session"}
-_MODULES = ("bayesopt", "codecs")
+_MODULES = ("bayesopt", "codecs", "tracking")
 
 
 def __getattr__(name: str) -> Any:
