@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sagespark.codecs.base import Buffer, MalformedError, Numbers, Rows, as_bytes, check_labels, field_rows, reported
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
 from sagespark.codecs.recordio import body as _body
-from sagespark.codecs.recordio import fixed, ragged
+from sagespark.codecs.recordio import fixed, ragged, sizes
 from sagespark.codecs.recordio.columns import FEATURES, KEY, LABEL, Column, columns
 from sagespark.codecs.recordio.framing import CONTENT_TYPE
 from sagespark.codecs.recordio.stream import Readable
@@ -76,8 +76,8 @@ def _encode(rows: int, made: tuple[Column, ...], out: Any) -> memoryview:
         target = _target(rows * len(plan), out)
         fixed.encode(made, plan, rows, target)
     else:
-        parts = [ragged.sizes(c) for c in made]
-        target = _target(int(ragged.totals(parts)[1].sum()), out)
+        parts = [sizes.sizes(c) for c in made]
+        target = _target(int(sizes.totals(parts)[1].sum()), out)
         ragged.encode(made, parts, target)
     return target.data
 
@@ -105,7 +105,7 @@ def row_sizes(features: Matrix, has_label: bool) -> NDArray[np.int64]:
     _, made = columns({KEY: features}, {KEY: label} if has_label else {}, narrow=True)
     if all(c.fixed for c in made):
         return np.full(rows, len(fixed.layout(made)), np.int64)
-    return ragged.totals([ragged.sizes(c) for c in made])[1]
+    return sizes.totals([sizes.sizes(c) for c in made])[1]
 
 
 def decode(body: Buffer, *, width: int | None = None, label_size: int | None = None, out: Rows | None = None) -> Rows:

@@ -108,7 +108,7 @@ def encode(columns: tuple[Column, ...], plan: Layout, rows: int, out: Bytes) -> 
     step = max(1, min(rows, BLOCK_BYTES // stride))
     block = np.tile(np.frombuffer(plan.record, np.uint8), step)
     filled = [(c, s) for c, s in zip(columns, plan.slots, strict=True) if s.size]
-    targets = [_items(block, s.offset, s.size, stride, step) for _, s in filled]
+    targets = [items(block, s.offset, s.size, stride, step) for _, s in filled]
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, as a cast does
         for start in range(0, rows, step):
             count = min(step, rows - start)
@@ -118,7 +118,7 @@ def encode(columns: tuple[Column, ...], plan: Layout, rows: int, out: Bytes) -> 
             out[start * stride : (start + count) * stride] = block[: count * stride]
 
 
-def _items(buffer: Bytes, offset: int, size: int, stride: int, count: int) -> NDArray[Any]:
+def items(buffer: Bytes, offset: int, size: int, stride: int, count: int) -> NDArray[Any]:
     """Return ``size`` bytes at ``offset`` of each record as opaque items, which numpy copies with memmove."""
     return np.ndarray((count,), f"V{size}", buffer, offset, (stride,))
 
@@ -159,7 +159,7 @@ def _read(buffer: Bytes, plan: Layout, rows: int, targets: list[NDArray[Any] | N
     stride = len(plan)
     step = max(1, min(rows, BLOCK_BYTES // stride))
     large = [(s, target) for s, target in zip(plan.slots, targets, strict=True) if s.size > SMALL]
-    copies = [(_items(buffer, s.offset, s.size, stride, rows), target) for s, target in large if target is not None]
+    copies = [(items(buffer, s.offset, s.size, stride, rows), target) for s, target in large if target is not None]
     begins = [s.offset + s.size for s, _ in large] or [0]
     ends = [s.offset for s, _ in large[1:]] + [stride + (large[0][0].offset if large else 0)]
     gaps = [_Gap(plan, b, e, buffer, step, rows, targets) for b, e in zip(begins, ends, strict=True) if e > b]
@@ -193,10 +193,10 @@ class _Gap:
         self._words = self._scratch.view(np.uint64)
         self._pattern = self._words.copy()
         self._rows = self._scratch[: step * size].view(f"V{size}")
-        self._source = _items(buffer, begin, size, len(plan), rows)
+        self._source = items(buffer, begin, size, len(plan), rows)
         self._slots = [
             (
-                _items(self._scratch, s.offset - begin, s.size, size, step),
+                items(self._scratch, s.offset - begin, s.size, size, step),
                 np.frombuffer(common, f"V{s.size}", 1, s.offset - begin),
                 target,
             )

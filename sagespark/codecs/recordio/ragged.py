@@ -1,257 +1,259 @@
-"""Records of any layout: sparse rows, rows that mix dense and sparse, integers.
+"""Records of any layout: sparse rows, rows that mix dense and sparse, integers. No loop over the rows.
 
-A row is a series of pieces. Small ones (tags, lengths, names) stand in a matrix of fixed slots with a mask of the bytes
-that are there; long ones (values, keys) are flat, with their bytes per row. Three boolean masks over a block of output,
-made by repeating the lengths, then put every byte in its place, with no loop over the rows.
+A row is a series of pieces: texts (tags, names), numbers (lengths), and areas (values, keys). The rows of a block are
+written into a matrix with a column for every byte that one may have, beside a mask of the bytes that are there; one
+boolean selection then closes the gaps. Where a few rows are far longer than the others such a matrix would be mostly
+gaps: there the areas stay flat, and masks made by repeating the lengths put every byte into its place.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sagespark.codecs.matrix import Csr, Mixed
-from sagespark.codecs.recordio import varint
+from sagespark.codecs.recordio import sizes, varint
 from sagespark.codecs.recordio.columns import NUMBER, Column, tag
-from sagespark.codecs.recordio.fixed import too_long
-from sagespark.codecs.recordio.framing import CONTENT_TYPE, HEADER, MAGIC, MAX_PAYLOAD
+from sagespark.codecs.recordio.fixed import items
+from sagespark.codecs.recordio.framing import HEADER, MAGIC
+from sagespark.codecs.recordio.sizes import Sizes
 from sagespark.codecs.recordio.varint import Bytes, Offsets
-from sagespark.core.errors import CodecError
 
-BLOCK_BYTES = 1 << 19
-"""Bytes of records worked on at a time; with masks and temporaries they stay in the second-level cache."""
-BLOCK_ROWS = 4096
-_ENTRIES = 1 << 17  # entries looked at at a time while sizes are counted
+BLOCK_BYTES = 1 << 18
+"""Bytes of records worked on at a time; with matrix, mask and temporaries they stay in the second-level cache."""
+BLOCK_ROWS = 2048
+MAX_GAPS = 3
+"""Most bytes of the matrix per byte of areas; beyond it the areas stay flat."""
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Sizes:
-    """Bytes of one column's parts, each of shape (n,).
+class _Text:
+    """The same bytes in every row, or in the rows ``when``."""
+
+    content: bytes
+    when: Mask | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Number:
+    """A varint per row."""
+
+    values: NDArray[np.uint32]
+    size: int
+    when: Mask | None = None
+
+
+@dataclass(frozen=True)
+class _Area:
+    """The place of a flat list, by its number."""
+
+    index: int
+
+
+_Piece = _Text | _Number | _Area
+
+
+@dataclass(frozen=True, eq=False)
+class _Flat:
+    """The content of an area in a block: items of equal size, and their number per row.
 
     Parameters
     ----------
-    values, keys : ndarray of int64
-        Content of the two packed fields, 0 where the field is left out.
-    sparse : ndarray of bool
-        Whether the tensor has a shape.
-    tensor, value, entry : ndarray of int64
-        Content of the tensor, of Value and of the map entry.
+    matrix : ndarray of uint8, shape (items, size)
+        The items.
+    keep : ndarray of bool, shape (items, size), or None
+        The bytes that are there; None if all are.
+    count : ndarray of int64, shape (rows,)
+        Items of each row.
     """
 
-    values: Offsets
-    keys: Offsets
-    sparse: NDArray[np.bool_]
-    tensor: Offsets
-    value: Offsets
-    entry: Offsets
-
-
-def sizes(column: Column) -> Sizes:
-    """Return the bytes that each row's parts take.
-
-    Raises
-    ------
-    CodecError
-        If an index is negative, or not below the width.
-    """
-    matrix = column.matrix
-    rows, width = matrix.shape
-    count = np.full(rows, width, np.int64)
-    keys = np.zeros(rows, np.int64)
-    sparse = np.zeros(rows, bool)
-    if isinstance(matrix, Csr):
-        sparse[:] = True
-    elif isinstance(matrix, Mixed):
-        sparse = matrix.is_sparse
-    if not isinstance(matrix, np.ndarray):
-        csr = matrix if isinstance(matrix, Csr) else matrix.sparse
-        count[sparse] = np.diff(csr.indptr)
-        keys[sparse] = _key_bytes(csr)
-    values = _value_bytes(column, count)
-    shape = len(_shape(width))
-    tensor = _field(values) + _field(keys) + np.where(sparse, shape, 0)
-    value = 1 + varint.lengths(tensor) + tensor
-    entry = len(_name(column)) + 1 + varint.lengths(value) + value
-    return Sizes(values, keys, sparse, tensor, value, entry)
-
-
-def totals(parts: list[Sizes]) -> tuple[Offsets, Offsets]:
-    """Return payload and whole record of each row, in bytes.
-
-    Raises
-    ------
-    CodecError
-        If a row is longer than a record may be.
-    """
-    payload: Offsets = sum(
-        (1 + varint.lengths(p.entry) + p.entry for p in parts), np.zeros(len(parts[0].entry), np.int64)
-    )
-    if len(payload) and int(payload.max()) > MAX_PAYLOAD:
-        raise too_long(int(payload.max()))
-    return payload, HEADER + (payload + 3 & -4)
-
-
-def _field(content: Offsets) -> Offsets:
-    return np.where(content > 0, 1 + varint.lengths(content) + content, 0)
-
-
-def _shape(width: int) -> bytes:
-    dims = varint.encode_one(width)
-    return bytes([tag(3)]) + varint.encode_one(len(dims)) + dims
-
-
-def _name(column: Column) -> bytes:
-    return bytes([tag(1)]) + varint.encode_one(len(column.name)) + column.name
-
-
-def _unsigned(indices: NDArray[np.integer[Any]], width: int) -> NDArray[np.integer[Any]]:
-    """Return indices as uint32 where the width allows; a negative one becomes too large."""
-    return indices.astype(np.uint32 if width <= 1 << 31 else np.uint64)
-
-
-def _key_bytes(csr: Csr) -> Offsets:
-    rows = csr.shape[0]
-    out = np.empty(rows, np.int64)
-    bounds = _cuts(csr.indptr[1:], _ENTRIES, 1 << 16)
-    for start, stop in pairwise(bounds.tolist()):
-        lo, hi = int(csr.indptr[start]), int(csr.indptr[stop])
-        indices = csr.indices[lo:hi]
-        if hi > lo and (int(indices.min()) < 0 or int(indices.max()) >= csr.width):
-            wrong = indices[(indices < 0) | (indices >= csr.width)][0]
-            raise CodecError(
-                f"the index of an entry must be from 0 to {csr.width - 1}, but got {wrong}", contentType=CONTENT_TYPE
-            )
-        out[start:stop] = varint.row_lengths(_unsigned(indices, csr.width), csr.indptr[start : stop + 1] - lo)
-    return out
-
-
-def _cuts(ends: Offsets, limit: int, rows: int) -> Offsets:
-    """Return row bounds so that each block holds about ``limit`` units of ``ends`` and at most ``rows`` rows."""
-    total = len(ends)
-    if not total:
-        return np.zeros(1, np.int64)
-    by_size: Any = np.searchsorted(ends, np.arange(limit, int(ends[-1]), limit)) if int(ends[-1]) > limit else []
-    return np.unique(np.concatenate([by_size, np.arange(0, total, rows), [total]]).astype(np.int64))
-
-
-def _value_bytes(column: Column, count: Offsets) -> Offsets:
-    if column.number != NUMBER["<i4"]:
-        return count * column.dtype.itemsize
-    flat = _flat_values(column.matrix, column.dtype)
-    indptr = np.concatenate([[0], np.cumsum(count)])
-    return varint.row_lengths(_int_bits(flat), indptr)
-
-
-def _int_bits(values: NDArray[Any]) -> NDArray[np.uint64]:
-    """Return int32 as protobuf does: sign-extended to 64 bits."""
-    return values.astype(np.int64).view(np.uint64)
-
-
-def _flat_values(matrix: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the values of all rows in row order."""
-    with np.errstate(over="ignore"):
-        if isinstance(matrix, Csr):
-            return np.ascontiguousarray(matrix.values, dtype)
-        if not isinstance(matrix, Mixed):
-            return np.ascontiguousarray(matrix, dtype).reshape(-1)
-        count = np.full(len(matrix.is_sparse), matrix.shape[1], np.int64)
-        count[matrix.is_sparse] = np.diff(matrix.sparse.indptr)
-        from_sparse = np.repeat(matrix.is_sparse, count)
-        out = np.empty(len(from_sparse), dtype)
-        out[from_sparse] = matrix.sparse.values
-        out[~from_sparse] = matrix.dense.reshape(-1)
-        return out
+    matrix: Bytes
+    keep: Mask | None
+    count: Offsets
 
 
 def encode(columns: tuple[Column, ...], parts: list[Sizes], out: Bytes) -> None:
     """Write the records into ``out``, which has exactly their size."""
-    payload, record = totals(parts)
+    payload, record = sizes.totals(parts)
     ends = np.cumsum(record)
-    bounds = _cuts(ends, BLOCK_BYTES, BLOCK_ROWS)
+    program = _program(columns, parts)
+    cursors = [_Cursor(c) for c in columns]
     at = 0
-    for start, stop in pairwise(bounds.tolist()):
+    for start, stop in pairwise(sizes.cuts(ends, BLOCK_BYTES, BLOCK_ROWS).tolist()):
         end = int(ends[stop - 1])
-        block = _Block(stop - start)
-        block.words(payload[start:stop])
-        for column, part in zip(columns, parts, strict=True):
-            block.entry(column, part, slice(start, stop))
-        block.padding(payload[start:stop])
-        block.assemble(out[at:end])
+        areas = [flat for cursor in cursors for flat in cursor.take(start, stop)]
+        _write(program, areas, slice(start, stop), payload[start:stop], out[at:end])
         at = end
 
 
-class _Block:
-    """The pieces of a block of rows, in the order of the bytes."""
+def _program(columns: tuple[Column, ...], parts: list[Sizes]) -> list[_Piece]:
+    """Return the pieces of a row between its framing and its padding."""
+    pieces: list[_Piece] = []
+    areas = 0
+    for column, part in zip(columns, parts, strict=True):
+        pieces += [_Text(bytes([tag(column.side)])), _number(part.entry)]
+        pieces += [_Text(sizes.name(column) + bytes([tag(2)])), _number(part.value)]
+        pieces += [_Text(bytes([tag(column.number)])), _number(part.tensor)]
+        pieces += _packed(1, part.values, areas)
+        areas += 1
+        if isinstance(column.matrix, Csr | Mixed):
+            pieces += _packed(2, part.keys, areas)
+            areas += 1
+            pieces.append(_Text(sizes.shape(column.matrix.shape[1]), None if part.sparse.all() else part.sparse))
+    merged: list[_Piece] = []
+    for piece in pieces:
+        before = merged[-1] if merged else None
+        if isinstance(piece, _Text) and piece.when is None and isinstance(before, _Text) and before.when is None:
+            merged[-1] = _Text(before.content + piece.content)
+        else:
+            merged.append(piece)
+    return merged
 
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._small: list[tuple[Bytes, NDArray[np.bool_] | None]] = []
-        self._runs: list[tuple[Offsets | int, Bytes | None]] = []
-        self._pending: Offsets | int = 0
 
-    def _slots(self, matrix: Bytes, keep: NDArray[np.bool_] | None) -> None:
-        self._small.append((matrix, keep))
-        self._pending = self._pending + (matrix.shape[1] if keep is None else keep.sum(axis=1))
+def _number(values: Offsets, when: Mask | None = None) -> _Piece:
+    top = int(values.max())
+    if when is None and int(values.min()) == top:
+        return _Text(varint.encode_one(top))
+    return _Number(values.astype(np.uint32), varint.length(top), when)
 
-    def _flat(self, flat: Bytes, per_row: Offsets) -> None:
-        self._runs += [(self._pending, None), (per_row, flat)]
-        self._pending = 0
 
-    def words(self, payload: Offsets) -> None:
-        head = np.empty((self._rows, 2), "<u4")
-        head[:, 0] = MAGIC
-        head[:, 1] = payload
-        self._slots(head.view(np.uint8), None)
+def _packed(number: int, content: Offsets, area: int) -> list[_Piece]:
+    there = content > 0
+    when = None if there.all() else there
+    return [_Text(bytes([tag(number)]), when), _number(content, when), _Area(area)]
 
-    def padding(self, payload: Offsets) -> None:
-        pad = -payload & 3
-        self._slots(np.zeros((self._rows, 3), np.uint8), np.arange(3) < pad[:, None])
 
-    def _text(self, text: bytes, when: NDArray[np.bool_] | None = None) -> None:
-        matrix = np.broadcast_to(np.frombuffer(text, np.uint8), (self._rows, len(text)))
-        self._slots(matrix, None if when is None else np.broadcast_to(when[:, None], matrix.shape))
+class _Cursor:
+    """A column read block by block."""
 
-    def _length(self, number: int, content: Offsets, when: NDArray[np.bool_] | None = None) -> None:
-        """Put tag and length of a field."""
-        self._text(bytes([tag(number)]), when)
-        matrix, keep = varint.slots(content.astype(np.uint32), varint.length(int(content.max())))
-        self._slots(matrix, keep if when is None else keep & when[:, None])
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._dense = 0
+        self._sparse = 0
 
-    def entry(self, column: Column, part: Sizes, rows: slice) -> None:
-        """Put one map entry of each row."""
-        matrix = column.matrix[rows]
-        values, keys, sparse = part.values[rows], part.keys[rows], part.sparse[rows]
-        self._length(column.side, part.entry[rows])
-        self._text(_name(column))
-        self._length(2, part.value[rows])
-        self._length(column.number, part.tensor[rows])
-        flat = _flat_values(matrix, column.dtype)
-        integers = column.number == NUMBER["<i4"]
-        self._packed(1, varint.encode(_int_bits(flat)) if integers else flat.view(np.uint8), values)
-        if isinstance(matrix, Csr | Mixed):
-            csr = matrix if isinstance(matrix, Csr) else matrix.sparse
-            self._packed(2, varint.encode(_unsigned(csr.indices, csr.width)), keys)
-            self._text(_shape(csr.width), None if sparse.all() else sparse)
+    def take(self, start: int, stop: int) -> list[_Flat]:
+        """Return the areas of rows ``start`` to ``stop``, which follow those of the last call."""
+        matrix, rows = self._column.matrix, stop - start
+        if isinstance(matrix, np.ndarray):
+            return [self._values(matrix[start:stop], np.full(rows, matrix.shape[1]))]
+        kinds = np.ones(rows, bool) if isinstance(matrix, Csr) else matrix.is_sparse[start:stop]
+        inside = int(np.count_nonzero(kinds))
+        csr = (matrix if isinstance(matrix, Csr) else matrix.sparse)[self._sparse : self._sparse + inside]
+        self._sparse += inside
+        entries = np.zeros(rows, np.int64)
+        entries[kinds] = np.diff(csr.indptr)
+        count = entries
+        part: Any = csr
+        if isinstance(matrix, Mixed):
+            part = Mixed(kinds, matrix.dense[self._dense : self._dense + rows - inside], csr)
+            self._dense += rows - inside
+            count = np.where(kinds, entries, matrix.shape[1])
+        keys = sizes.unsigned(csr.indices, csr.width)
+        groups = varint.length(int(keys.max())) if len(keys) else 1
+        return [self._values(part, count), _Flat(*varint.slots(keys, groups), entries)]
 
-    def _packed(self, number: int, flat: Bytes, per_row: Offsets) -> None:
-        there = per_row > 0
-        self._length(number, per_row, None if there.all() else there)
-        self._flat(flat, per_row)
+    def _values(self, part: Any, count: Offsets) -> _Flat:
+        flat = sizes.flat_values(part, self._column.dtype)
+        if self._column.number != NUMBER["<i4"]:
+            return _Flat(flat.view(np.uint8).reshape(-1, flat.itemsize), None, count)
+        bits = sizes.int_bits(flat)
+        return _Flat(*varint.slots(bits, varint.length(int(bits.max())) if len(bits) else 1), count)
 
-    def assemble(self, out: Bytes) -> None:
-        """Put every byte in its place."""
-        matrix = np.concatenate([m for m, _ in self._small], axis=1)
-        keep = np.concatenate([np.ones(m.shape, bool) if k is None else k for m, k in self._small], axis=1)
-        runs = [*self._runs, (self._pending, None)]
-        lengths = np.empty((self._rows, len(runs)), np.int64)
-        for i, (per_row, _) in enumerate(runs):
-            lengths[:, i] = per_row
-        flat_lengths = lengths.reshape(-1)
-        for wanted in [None, *(f for _, f in runs if f is not None)]:
-            pattern = np.array([flat is wanted for _, flat in runs])
-            where = np.repeat(np.tile(pattern, self._rows), flat_lengths)
-            out[where] = matrix[keep] if wanted is None else wanted
+
+def _write(program: list[_Piece], areas: list[_Flat], rows: slice, payload: Offsets, out: Bytes) -> None:
+    longest = [int(a.count.max()) * a.matrix.shape[1] for a in areas]
+    padded = len(payload) * sum(longest) <= MAX_GAPS * sum(a.matrix.size for a in areas) + BLOCK_BYTES // 4
+    widths = longest if padded else [0] * len(areas)
+    spans = [_span(p, widths) for p in program]
+    starts = [HEADER, *accumulate(spans, initial=HEADER)][1:]
+    total = starts[-1] + 3
+    matrix = np.zeros((len(payload), total), np.uint8)
+    keep = np.ones(matrix.shape, bool)
+    framing = np.array([MAGIC, 0], "<u4").view(np.uint8).tobytes()
+    texts = [p.content if isinstance(p, _Text) else bytes(s) for p, s in zip(program, spans, strict=True)]
+    matrix[:] = np.frombuffer(b"".join([framing, *texts, bytes(3)]), np.uint8)
+    items(matrix, 4, 4, total, len(payload))[:] = payload.astype("<u4").view("V4")
+    for piece, start in zip(program, starts, strict=False):
+        if isinstance(piece, _Number):
+            _put_number(matrix, keep, start, piece.values[rows], piece.size)
+        if isinstance(piece, _Area):
+            if padded:
+                _put_area(matrix, keep, start, areas[piece.index])
+        elif piece.when is not None:
+            keep[:, start : start + _span(piece, widths)] &= piece.when[rows, None]
+    pad = -payload & 3
+    for i in range(3):
+        keep[:, total - 3 + i] = pad > i
+    if padded:
+        out[:] = matrix[keep]
+    else:
+        _scatter(matrix, keep, [s for p, s in zip(program, starts, strict=False) if isinstance(p, _Area)], areas, out)
+
+
+def _span(piece: _Piece, widths: list[int]) -> int:
+    if isinstance(piece, _Text):
+        return len(piece.content)
+    return piece.size if isinstance(piece, _Number) else widths[piece.index]
+
+
+def _put_number(matrix: Bytes, keep: Mask, start: int, values: NDArray[np.uint32], size: int) -> None:
+    """Write varints into the columns from ``start``."""
+    for i in range(size):
+        group = (values >> np.uint32(7 * i)).astype(np.uint8) & 0x7F
+        if i + 1 < size:
+            more = values >= np.uint32(1 << 7 * (i + 1))
+            group |= more.view(np.uint8) << 7
+            keep[:, start + i + 1] = more
+        matrix[:, start + i] = group
+
+
+def _put_area(matrix: Bytes, keep: Mask, start: int, area: _Flat) -> None:
+    """Write the items of each row into the columns from ``start``."""
+    rows, total = matrix.shape
+    size, most = area.matrix.shape[1], int(area.count.max())
+    if not most:
+        return
+    target = items(matrix, start, most * size, total, rows)
+    mask = items(keep.view(np.uint8), start, most * size, total, rows)
+    if len(area.matrix) == rows * most:
+        target[:] = area.matrix.reshape(-1).view(target.dtype)
+        if area.keep is not None:
+            mask[:] = area.keep.reshape(-1).view(target.dtype)
+        return
+    kind: Any = np.dtype(f"<u{size}") if size in (1, 2, 4, 8) else np.dtype(f"V{size}")
+    there = np.arange(most) < area.count[:, None]
+    spread = np.zeros((rows, most), kind)
+    spread[there] = area.matrix.reshape(-1).view(kind)
+    target[:] = spread.reshape(-1).view(target.dtype)
+    if area.keep is not None:
+        spread[there] = area.keep.reshape(-1).view(kind)
+    else:
+        spread = np.repeat(there.reshape(-1), size)
+    mask[:] = spread.reshape(-1).view(target.dtype)
+
+
+def _scatter(matrix: Bytes, keep: Mask, places: list[int], areas: list[_Flat], out: Bytes) -> None:
+    """Put rows into their place whose areas are not in the matrix but belong before the columns ``places``."""
+    rows = len(matrix)
+    edges = [0, *places, matrix.shape[1]]
+    lengths = np.empty((rows, 2 * len(areas) + 1), np.int64)
+    for i, (begin, end) in enumerate(pairwise(edges)):
+        lengths[:, 2 * i] = keep[:, begin:end].sum(axis=1)
+    flats = []
+    for i, area in enumerate(areas):
+        per_item = area.matrix.shape[1] if area.keep is None else area.keep.sum(axis=1)
+        bounds = np.concatenate([[0], np.cumsum(area.count)])
+        lengths[:, 2 * i + 1] = (
+            area.count * per_item if area.keep is None else np.diff(np.concatenate([[0], np.cumsum(per_item)])[bounds])
+        )
+        flats.append(area.matrix.reshape(-1) if area.keep is None else area.matrix[area.keep])
+    for wanted, content in [(None, matrix[keep]), *enumerate(flats)]:
+        pattern = np.zeros(lengths.shape[1], bool)
+        pattern[slice(0, None, 2) if wanted is None else 2 * wanted + 1] = True
+        out[np.repeat(np.tile(pattern, rows), lengths.reshape(-1))] = content
