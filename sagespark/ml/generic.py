@@ -157,17 +157,17 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
         self, schema: StructType, spec: AlgorithmSpec | None, staged: str, uris: str | None
     ) -> tuple[list[Channel], list[str]]:
         """Return the channels in order, and every problem in words."""
-        given: dict[str, Any] = self.getChannels()
+        given: list[tuple[str, Any]] = list(self.getChannels().items())
         problems: list[str] = []
         if not isinstance(schema, _NoSchema):
-            if TRAIN in given:
+            if TRAIN in dict(given):
                 problems.append("channel 'train' is given twice, to fit and in channels; leave one of them out")
-            given = {TRAIN: schema, **given}
+            given.insert(0, (TRAIN, schema))
         if not given:
             problems.append("there is no data; give fit a DataFrame, or set channels")
         channels: list[Channel] = []
         distribution = self._value("distribution")
-        for name, data in given.items():
+        for name, data in given:
             where = "" if data is schema else f"channel {name!r}: "
             if isinstance(data, str):
                 try:
