@@ -299,7 +299,7 @@ def test_stop_lets_requests_end_and_then_the_program(launch: Callable[..., tuple
     assert instance.state is State.STOPPED
 
 
-def test_a_container_that_takes_too_long_is_a_model_error(tmp_path: Path) -> None:
+def test_headers_pass_and_what_goes_wrong_is_a_model_error(tmp_path: Path) -> None:
     import asyncio
 
     from sagespark.local.hosting.deployments import Deployments
@@ -327,6 +327,16 @@ def test_a_container_that_takes_too_long_is_a_model_error(tmp_path: Path) -> Non
                 time.sleep(300)
             if body == b"die":
                 os._exit(1)
+            if body == b"headers":
+                self.send_response(200)
+                self.send_header("content-type", "text/odd")
+                self.send_header("x-amzn-sagemaker-custom-attributes", "b=2")
+                names = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
+                body = "|".join(self.headers[name] for name in names).encode()
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+                return
             self.answer(b"own words", 503 if body == b"503" else 200)
         Handler.invoke = invoke
     """)
@@ -348,11 +358,18 @@ def test_a_container_that_takes_too_long_is_a_model_error(tmp_path: Path) -> Non
     # One event loop, as in the service: connections are kept.
     loop = asyncio.Runner()
 
-    def invoke(body: bytes) -> Any:
-        return loop.run(runtime.InvokeEndpoint(context, {"EndpointName": "e", "Body": body}))
+    def invoke(body: bytes, **members: str) -> Any:
+        return loop.run(runtime.InvokeEndpoint(context, {"EndpointName": "e", "Body": body, **members}))
 
     try:
         assert invoke(b"fine")["Body"] == b"own words"
+        answer = invoke(b"headers", ContentType="text/csv", Accept="text/odd", CustomAttributes="a=1")
+        assert answer == {
+            "Body": b"text/csv|text/odd|a=1",
+            "ContentType": "text/odd",
+            "InvokedProductionVariant": "v",
+            "CustomAttributes": "b=2",
+        }
         for body, status, text in (
             (b"slow", 0, "Your invocation timed out while waiting for a response from container primary."),
             (b"503", 503, "own words"),

@@ -26,6 +26,7 @@ MAX_PROCESSES = 8
 """Most serving processes of one variant on this machine, however many instances it is said to have."""
 STARTUP_SECONDS = 480.0
 """Time that a container has until it answers ``/ping``, where the endpoint config names none (AWS: 8 minutes)."""
+_GRACE_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
@@ -169,11 +170,6 @@ class VariantFleet:
         """Return the ready instance to ask, or None while there is none."""
         return least_loaded([i for i in self.instances if i.client is not None], turn)
 
-    def kill(self) -> None:
-        """End every container at once."""
-        for instance in list(self.instances):
-            instance.kill()
-
     def stop(self, drain_seconds: float) -> None:
         """End every instance."""
         with self._lock:
@@ -264,6 +260,9 @@ class Fleet:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """End every container at once; the folder stays."""
-        for variant in self.variants.values():
-            variant.kill()
+        """End every container soon, whatever requests are under way; the folder stays."""
+        instances = [instance for variant in self.variants.values() for instance in variant.instances]
+        for instance in instances:
+            instance.terminate()
+        for instance in instances:
+            instance.kill(_GRACE_SECONDS)

@@ -91,21 +91,25 @@ class Instance:
         deadline = self._clock.monotonic() + drain_seconds
         while self.in_flight > 0 and self._clock.monotonic() < deadline:
             self._clock.sleep(0.02)
-        self._stopping.set()
-        container = self._container
-        if container is not None:
-            container.terminate()
-            if container.wait(STOP_SECONDS if self.client is not None else PING_SECONDS) is None:
-                container.kill()
+        patience = STOP_SECONDS if self.client is not None else PING_SECONDS
+        self.terminate()
+        self.kill(patience)
         if self._thread.ident is not None:
             self._thread.join(STOP_SECONDS)
         self._become(State.STOPPED)
 
-    def kill(self) -> None:
-        """End the container at once."""
+    def terminate(self) -> None:
+        """Send SIGTERM to the container, and start no other."""
         self._stopping.set()
         container = self._container
         if container is not None:
+            container.terminate()
+
+    def kill(self, grace: float = 0.0) -> None:
+        """Kill the container, once ``grace`` seconds have passed without its end."""
+        self._stopping.set()
+        container = self._container
+        if container is not None and container.wait(grace) is None:
             container.kill()
         self._become(State.STOPPED)
 
