@@ -96,6 +96,26 @@ def translated(call: Callable[[], Any], request: dict[str, Any]) -> Any:
         ) from None
 
 
+def page_size(request: dict[str, Any], name: str, most: int = 1000) -> int:
+    """Return the size of a page that the request asks for, at most ``most``.
+
+    Raises
+    ------
+    AwsError
+        ``InvalidArgument`` for a negative one.
+    """
+    size: int = request.get(name, most)
+    if size < 0:
+        argument = name[:1].lower() + name[1:]
+        raise AwsError(
+            "InvalidArgument",
+            f"Argument {argument} must be an integer between 0 and 2147483647",
+            ArgumentName=argument,
+            ArgumentValue=size,
+        )
+    return min(size, most)
+
+
 def quoted(etag: str) -> str:
     """Return an ETag as it travels."""
     return f'"{etag}"'

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from sagespark.local.objects.listing import Page, page
 from sagespark.local.objects.model import ObjectInfo
-from sagespark.local.services.s3 import S3Base, owner, quoted
+from sagespark.local.services.s3 import S3Base, owner, page_size, quoted
 from sagespark.local.wire.context import AwsError, Context
 
 MAX_KEYS = 1000
@@ -56,16 +56,9 @@ class S3Listing(S3Base):
 
     def _page(self, request: dict[str, Any], after: str) -> tuple[Page, dict[str, Any]]:
         bucket = self._bucket(request)
-        limit = request.get("MaxKeys", MAX_KEYS)
-        if limit < 0:
-            raise AwsError(
-                "InvalidArgument",
-                "Argument maxKeys must be an integer between 0 and 2147483647",
-                ArgumentName="maxKeys",
-                ArgumentValue=limit,
-            )
+        limit = page_size(request, "MaxKeys", MAX_KEYS)
         prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
-        found = page(self._store, bucket, prefix, delimiter, after, min(limit, MAX_KEYS))
+        found = page(self._store, bucket, prefix, delimiter, after, limit)
         common = {
             "Name": bucket,
             "Prefix": _url(request, prefix),

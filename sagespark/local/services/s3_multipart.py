@@ -15,7 +15,7 @@ from sagespark.local.objects.files import copy_range as copy_bytes
 from sagespark.local.objects.model import Attributes, Part, Upload
 from sagespark.local.objects.receive import Incoming, receive
 from sagespark.local.objects.store import CHUNK
-from sagespark.local.services.s3 import S3Base, owner, quoted, translated
+from sagespark.local.services.s3 import S3Base, owner, page_size, quoted, translated
 from sagespark.local.services.s3_attributes import attributes, copy_source
 from sagespark.local.services.s3_conditions import check_copy, copy_range, write_guard
 from sagespark.local.wire import checksums
@@ -202,8 +202,8 @@ class S3Multipart(S3Base):
     def ListParts(self, ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         """List a page of an upload's parts."""
         upload = self._upload(request)
-        marker = int(request.get("PartNumberMarker", 0))
-        limit = min(request.get("MaxParts", 1000), 1000)
+        marker = request.get("PartNumberMarker", 0)
+        limit = page_size(request, "MaxParts")
         found = self._uploads.parts(upload.id, marker, limit + 1)
         rows = found[:limit]
         return {
@@ -213,7 +213,7 @@ class S3Multipart(S3Base):
             "PartNumberMarker": marker,
             "NextPartNumberMarker": rows[-1].number if rows else 0,
             "MaxParts": limit,
-            "IsTruncated": len(found) > limit,
+            "IsTruncated": len(found) > limit > 0,
             "Parts": [
                 {"PartNumber": p.number, "LastModified": p.last_modified, "ETag": quoted(p.etag), "Size": p.size}
                 | {checksums.member(k): v for k, v in p.checksums.items()}
@@ -231,7 +231,7 @@ class S3Multipart(S3Base):
         bucket = self._bucket(request)
         prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
         marker = (request.get("KeyMarker", ""), request.get("UploadIdMarker", ""))
-        limit = min(request.get("MaxUploads", 1000), 1000)
+        limit = page_size(request, "MaxUploads")
         found = self._uploads.list(bucket, prefix, marker, limit + 1)
         rows = found[:limit]
         common: dict[str, None] = {}
@@ -242,7 +242,7 @@ class S3Multipart(S3Base):
                 common[upload.key[: at + len(delimiter)]] = None
             else:
                 shown.append(upload)
-        truncated = len(found) > limit
+        truncated = len(found) > limit > 0
         return {
             "Bucket": bucket,
             "KeyMarker": marker[0],

@@ -12,7 +12,7 @@ from sagespark.local.objects.files import copy_range, link_or_copy
 from sagespark.local.objects.model import Attributes, ObjectInfo
 from sagespark.local.objects.receive import Incoming, receive
 from sagespark.local.objects.store import CHUNK
-from sagespark.local.services.s3 import S3Base, no_such_key, quoted, translated
+from sagespark.local.services.s3 import S3Base, no_such_key, page_size, quoted, translated
 from sagespark.local.services.s3_attributes import (
     attributes,
     checked_tags,
@@ -172,13 +172,14 @@ class S3Objects(S3Base):
         stored = info.attributes
         first = request.get("PartNumberMarker", 0)
         rows = [(n, size, i) for i, (n, size) in enumerate(stored.parts) if n > first]
-        shown = rows[: request.get("MaxParts", 1000)]
+        limit = page_size(request, "MaxParts")
+        shown = rows[:limit]
         parts: dict[str, Any] = {"TotalPartsCount": len(stored.parts)}
         if stored.part_checksums:
             parts |= {
                 "PartNumberMarker": first,
                 "NextPartNumberMarker": shown[-1][0] if shown else 0,
-                "MaxParts": request.get("MaxParts", 1000),
+                "MaxParts": limit,
                 "IsTruncated": len(shown) < len(rows),
                 "Parts": [
                     {"PartNumber": n, "Size": size}

@@ -112,13 +112,25 @@ def _map(shape: Any, value: Any, path: str, depth: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _wrong(shape, value, path)
     member = shape.value
+    for key in value:
+        _whole(key, path)
     return {k: json_value(member, v, f"{path}.{k}", depth + 1) for k, v in value.items() if v is not None}
 
 
 def _string(shape: Any, value: Any, path: str, depth: int) -> str:
     if not isinstance(value, str):
         raise _wrong(shape, value, path)
-    return value
+    return _whole(value, path)
+
+
+def _whole(text: str, path: str) -> str:
+    r"""Refuse half a character (``"\ud800"``), which JSON can write and UTF-8 cannot."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise malformed(f"the text at '{path}' holds half of a surrogate pair") from error
+    return text
 
 
 def _integer(shape: Any, value: Any, path: str, depth: int) -> int:

@@ -9,9 +9,9 @@ end of text may be repeated; a ``[`` inside a set is always escaped. Java's ``ma
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import groupby
 
 _POSIX = {
     "ASCII": r"\x00-\x7f",
@@ -32,16 +32,34 @@ _DOT = r"[^\n\r\u0085\u2028\u2029]"
 _HALVES = re.compile(r"\\uD800\\uDC00-\\uDBFF\\uDFFF", re.IGNORECASE)
 
 
-@lru_cache(maxsize=64)
+# Letters, marks, numbers, punctuation, symbols and separators all lie here; all of Unicode takes five times as long.
+_PLANES = (range(0x33480), range(0xE0000, 0xE0200))
+
+
+@cache
+def _categories() -> dict[str, list[tuple[int, int]]]:
+    """Return the ranges of code points by Unicode category, both of two letters and of their first one."""
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for plane in _PLANES:
+        start = plane.start
+        for category, group in groupby(map(unicodedata.category, map(chr, plane))):
+            end = start + sum(1 for _ in group)
+            for name in (category, category[0]):
+                known = ranges.setdefault(name, [])
+                if known and known[-1][1] == start - 1:
+                    known[-1] = (known[-1][0], end - 1)
+                else:
+                    known.append((start, end - 1))
+            start = end
+    return ranges
+
+
+@cache
 def _category(name: str) -> str:
-    r"""Return the inside of a set that holds the Unicode category ``name`` (``L``, ``Zs``)."""
-    ranges: list[tuple[int, int]] = []
-    for code in range(sys.maxunicode + 1):
-        if unicodedata.category(chr(code)).startswith(name):
-            if ranges and ranges[-1][1] == code - 1:
-                ranges[-1] = (ranges[-1][0], code)
-            else:
-                ranges.append((code, code))
+    r"""Return the inside of a set that holds the Unicode category ``name`` (``L``, ``Zs``); empty for none."""
+    if name.startswith("C"):
+        return ""
+    ranges = _categories().get(name, [])
     return "".join(f"\\U{a:08x}-\\U{b:08x}" if a != b else f"\\U{a:08x}" for a, b in ranges)
 
 

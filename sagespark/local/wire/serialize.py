@@ -98,7 +98,7 @@ def to_json(shape: Any | None, response: dict[str, Any]) -> bytes:
 
 
 def _dump(tree: Any) -> bytes:
-    return json.dumps(tree, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
+    return json.dumps(tree, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def json_tree(shape: Any, value: Any, path: str) -> Any:

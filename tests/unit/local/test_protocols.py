@@ -274,6 +274,8 @@ def test_model_errors_carry_their_members_and_status() -> None:
         b'{"HyperParameters": {"a": 5}}',
         b'{"HyperParameters": []}',
         b'{"Tags": {}}',
+        b'{"TrainingJobName": "\\ud800"}',
+        b'{"HyperParameters": {"\\udfff": "x"}}',
         b'{"Tags": [null]}',
         b'{"Tags": ["x"]}',
         b'{"EnableNetworkIsolation": "true"}',
@@ -286,7 +288,7 @@ def test_model_errors_carry_their_members_and_status() -> None:
         b'{"Tags": [' * 50_000,
         b'{"a": ' + b"9" * 5000 + b"}",
     ],
-    ids=range(20),
+    ids=range(22),
 )
 def test_what_is_no_request_is_a_serialization_error(body: bytes) -> None:
     with pytest.raises(AwsError) as caught:

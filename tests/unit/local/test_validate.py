@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
@@ -203,6 +205,15 @@ def test_javas_patterns(pattern: str, right: list[str], wrong: list[str]) -> Non
         assert matches(pattern, text), (translate(pattern), text)
     for text in wrong:
         assert not matches(pattern, text), (translate(pattern), text)
+
+
+@pytest.mark.parametrize("name", ["L", "M", "N", "P", "S", "Z", "Lu", "Zs"])
+def test_categories_hold_every_character_of_theirs(name: str) -> None:
+    every = map(chr, range(sys.maxunicode + 1))
+    wanted = "".join(c for c in every if unicodedata.category(c).startswith(name))
+    assert matches(rf"\p{{{name}}}+", wanted)
+    assert not matches(rf"\p{{{name}}}", "\n")
+    assert not any(matches(rf"\p{{{name}}}", c) for c in map(chr, range(0x3000)) if c not in wanted)
 
 
 def test_what_is_no_pattern_is_not_checked() -> None:
