@@ -9,6 +9,7 @@
 True
 """
 
+from sagespark.bayesopt.bayesian import Bayesian
 from sagespark.bayesopt.grid import Grid
 from sagespark.bayesopt.manual import Manual
 from sagespark.bayesopt.random_search import Random
@@ -19,6 +20,7 @@ from sagespark.bayesopt.strategy import Strategy
 from sagespark.bayesopt.trial import Exhausted, Trial, Waiting
 
 __all__ = [
+    "Bayesian",
     "Categorical",
     "Continuous",
     "Exhausted",

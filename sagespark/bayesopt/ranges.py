@@ -23,6 +23,8 @@ from sagespark.bayesopt.scaling import Floats, Scaling
 from sagespark.core.errors import ValidationError
 
 Value = float | int | str | bool | None
+ALL_MOVES = 12
+"""An integer range with at most that many values may be moved to any of them at once."""
 
 
 def _number(value: Any) -> float | None:
@@ -107,6 +109,10 @@ class Continuous:
     def snap(self, u: Floats) -> Floats:
         """Return unit coordinates moved to those of values: here, clipped to [0, 1]."""
         return np.clip(u, 0.0, 1.0) if self._span[0] < self._span[1] else np.full(np.shape(u), 0.5)
+
+    def moves(self, u: float, rng: np.random.Generator) -> list[float]:
+        """Return none: gradients move a continuous value."""
+        return []
 
     def levels(self, n: int) -> list[float]:
         """Return ``n`` values evenly spaced on the scale, bounds included (the middle alone for ``n = 1``)."""
@@ -194,6 +200,16 @@ class Integer:
         n = np.clip(np.floor(x + 0.5), self.minValue, self.maxValue)
         return np.asarray((scales.forward(self._scale, n) - low) / (high - low), dtype=np.float64)
 
+    def moves(self, u: float, rng: np.random.Generator) -> list[float]:
+        """Return unit coordinates to move to from ``u``: all, or powers of two away and a few random ones."""
+        here = self.from_unit(u)
+        if self.size <= ALL_MOVES:
+            values = set(range(self.minValue, self.maxValue + 1))
+        else:
+            values = {here + sign * 2**i for sign in (-1, 1) for i in range(4)}
+            values |= {self.from_unit(float(r)) for r in rng.random(4)}
+        return [self.to_unit(v) for v in sorted(values - {here}) if self.minValue <= v <= self.maxValue]
+
     def levels(self, n: int) -> list[int]:
         """Return at most ``n`` integers spread over the scale, bounds included, each once, in order."""
         if n >= self.size:
@@ -269,6 +285,10 @@ class Categorical:
     def snap(self, u: Floats) -> Floats:
         """Return unit coordinates moved to the middle of the shares that hold them."""
         return np.asarray((np.clip(np.floor(u * self.size), 0, self.size - 1) + 0.5) / self.size, dtype=np.float64)
+
+    def moves(self, u: float, rng: np.random.Generator) -> list[float]:
+        """Return the unit coordinates of the other categories."""
+        return [(i + 0.5) / self.size for i in range(self.size) if i != int(u * self.size)]
 
     def levels(self, n: int) -> list[Value]:
         """Return all categories: a grid leaves none out."""

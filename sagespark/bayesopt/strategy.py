@@ -93,7 +93,7 @@ class Strategy(ABC):
         Waiting
             If pending trials have to be told first. No event is added.
         """
-        return _copy(self._log.ask(*self._suggest()))
+        return copy_of(self._log.ask(*self._suggest()))
 
     def report(self, id: int, step: int, value: float) -> None:
         """Record an intermediate value of a pending trial; a second one for the same step replaces the first.
@@ -174,18 +174,18 @@ class Strategy(ABC):
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Every trial asked for, in order, as it stands now."""
-        return tuple(_copy(t) for t in self._log.trials)
+        return tuple(copy_of(t) for t in self._log.trials)
 
     @property
     def pending(self) -> tuple[Trial, ...]:
         """The trials in progress, in order."""
-        return tuple(_copy(t) for t in self._log.pending())
+        return tuple(copy_of(t) for t in self._log.pending())
 
     @property
     def observations(self) -> tuple[Trial, ...]:
         """What was added to the same task, then what was told with a value, in order."""
         added = [t for t, task in self._log.added if task is None]
-        return tuple(_copy(t) for t in added + self._log.told() if t.value is not None)
+        return tuple(copy_of(t) for t in added + self._log.told() if t.value is not None)
 
     @property
     def best(self) -> Trial | None:
@@ -215,7 +215,7 @@ def _value(trial: Trial) -> float:
     return trial.value
 
 
-def _copy(trial: Trial) -> Trial:
+def copy_of(trial: Trial) -> Trial:
     """Return the trial with containers of its own, which the caller may change."""
     return replace(trial, config=dict(trial.config), reports=dict(trial.reports))
 

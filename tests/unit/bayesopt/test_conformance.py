@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sagespark.bayesopt import (
+    Bayesian,
     Categorical,
     Continuous,
     Exhausted,
@@ -46,7 +47,7 @@ def grid(space: Space, *args: Any, **kwargs: Any) -> Strategy:
     return Grid(space, *args, levels=3, **kwargs)
 
 
-STRATEGIES: dict[str, Make] = {"Manual": manual, "Grid": grid, "Random": Random, "Sobol": Sobol}
+STRATEGIES: dict[str, Make] = {"Manual": manual, "Grid": grid, "Random": Random, "Sobol": Sobol, "Bayesian": Bayesian}
 SINGLE = [name for name in STRATEGIES if name != "Hyperband"]
 """Those that evaluate a configuration once; Hyperband does so once for each budget."""
 

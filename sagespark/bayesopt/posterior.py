@@ -1,0 +1,146 @@
+"""Gaussian-process posteriors over one set of points, several at once.
+
+Notation: ``M`` posteriors with hyperparameters of their own share ``n`` points ``X`` of shape (n, d); ``S`` query
+points, all of the own task. With ``k`` the covariances between a query and the points, and ``K``, ``a``, ``m`` as in
+:mod:`sagespark.bayesopt.evidence`::
+
+    mu = m_0 + k' a                                         (1)
+    sigma2 = amplitude - k' K^-1 k                          (2)
+    dmu/dx = (dk/dx)' a,   dsigma2/dx = -2 (dk/dx)' K^-1 k   (3)
+
+(1), (2): Rasmussen and Williams 2006, eqs. 2.25 and 2.26, about the constant mean; ``sigma2`` is the variance of the
+function, without the noise of an observation.
+
+A pending point is believed to have the value that the posterior mean gives it (the Kriging believer of Ginsbourger, Le
+Riche and Carraro, 2010, algorithm 2). Such a point has ``a = 0``: it leaves the mean as it is and takes variance away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotri
+
+from sagespark.bayesopt.evidence import centre, design
+from sagespark.bayesopt.kernel import deltas, matern52
+from sagespark.bayesopt.scaling import Floats
+
+SMALLEST = 1e-14
+"""Floor of ``sigma2``, against rounding at the observed points."""
+
+
+@dataclass(frozen=True, eq=False)
+class Posteriors:
+    """``M`` posteriors; build them with :func:`condition`."""
+
+    X: Floats
+    """(n, d) points: observed ones, then pending ones."""
+    categorical: tuple[bool, ...]
+    weights: Floats
+    """(M, d) inverse squared length scales."""
+    amplitude: Floats
+    """(M,)"""
+    noise: Floats
+    """(M,)"""
+    relation: Floats
+    """(M, n) amplitude, times the correlation of the point's task with the own one."""
+    mean: Floats
+    """(M,) constant means of the own task."""
+    a: Floats
+    """(M, n)"""
+    inverse: Floats
+    """(M, n, n) inverses of K."""
+
+    def moments(self, points: Floats) -> tuple[Floats, Floats]:
+        """Return ``mu`` and ``sigma`` at (S, d) points, each of shape (S, M)."""
+        # Flat in S and n: a matrix product for each posterior instead of one for each point.
+        delta = deltas(points[:, None, :], self.X[None, :, :], self.categorical)
+        S, n, d = delta.shape
+        r2 = self.weights @ delta.reshape(S * n, d).T
+        k = matern52(r2)[0].reshape(len(self.weights), S, n) * self.relation[:, None, :]
+        mu = self.mean[:, None] + (k @ self.a[:, :, None])[:, :, 0]
+        sigma2 = self.amplitude[:, None] - np.sum((k @ self.inverse) * k, axis=2)
+        return mu.T, np.sqrt(np.maximum(sigma2, SMALLEST)).T
+
+    def gradients(self, points: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return ``mu``, ``sigma`` (S, M) and their derivatives by the point (S, M, d); 0 along categories."""
+        difference = points[:, None, :] - self.X[None, :, :]
+        delta = deltas(points[:, None, :], self.X[None, :, :], self.categorical)
+        k, dk = matern52(self.weights @ delta.transpose(0, 2, 1))
+        k, dk = k * self.relation, dk * self.relation
+        u = (k.transpose(1, 0, 2) @ self.inverse).transpose(1, 0, 2)
+        mu = self.mean + np.sum(k * self.a, axis=2)
+        sigma = np.sqrt(np.maximum(self.amplitude - np.sum(u * k, axis=2), SMALLEST))
+        scale = 2.0 * self.weights * ~np.array(self.categorical)
+        dmu = ((dk * self.a) @ difference) * scale
+        dsigma = -((dk * u) @ difference) * scale / sigma[:, :, None]
+        return mu, sigma, dmu, dsigma
+
+
+def condition(
+    X: Floats,
+    z: Floats,
+    pending: Floats,
+    categorical: tuple[bool, ...],
+    thetas: Floats,
+    tasks: NDArray[np.int64] | None = None,
+    offsets: Sequence[float] = (),
+) -> Posteriors:
+    """Return the posteriors given observations and pending points.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, d)
+        Observed points.
+    z : ndarray, shape (M, n)
+        Transformed outputs, one row for each posterior.
+    pending : ndarray, shape (p, d)
+        Points of the own task without an output yet.
+    categorical : tuple of bool
+        Dimensions that are categories.
+    thetas : ndarray, shape (M, d + 3 + T)
+        Hyperparameters, laid out as in :mod:`sagespark.bayesopt.evidence`.
+    tasks : ndarray of int, shape (n,)
+        Task of each observation; None: the own one.
+    offsets : sequence of float
+        Prior deviation of each other task's level from the own one.
+    """
+    n, d = X.shape
+    points = np.concatenate([X, pending])
+    total, count = len(points), len(thetas)
+    own = np.zeros(total, dtype=np.int64)
+    if tasks is not None:
+        own[:n] = tasks
+    H = design(own[:n], offsets)
+    weights, amplitude, noise = np.exp(thetas[:, :d]), np.exp(thetas[:, d]), np.exp(thetas[:, d + 1])
+    r = np.concatenate([np.ones((count, 1)), np.tanh(thetas[:, d + 3 :])], axis=1)[:, own]
+    delta = deltas(points[:, None, :], points[None, :, :], categorical).reshape(total * total, d)
+    k = matern52(weights @ delta.T)[0].reshape(count, total, total)
+    mean, a, inverse = np.empty(count), np.zeros((count, total)), np.empty((count, total, total))
+    diagonal = np.arange(total)
+    for i in range(count):
+        K = k[i] * amplitude[i]
+        if tasks is not None:
+            K *= np.where(own[:, None] == own[None, :], 1.0, r[i][:, None] * r[i][None, :])
+        K[diagonal, diagonal] += noise[i]
+        L = _cholesky(K)
+        # The leading block of the factor is the factor of the observed block.
+        m, a[i, :n] = centre(np.asfortranarray(L[:n, :n]), z[i], H)
+        mean[i] = m[0]
+        half = np.tril(dpotri(L, lower=1)[0])
+        inverse[i] = half + half.T
+        inverse[i][diagonal, diagonal] *= 0.5
+    return Posteriors(points, categorical, weights, amplitude, noise, r * amplitude[:, None], mean, a, inverse)
+
+
+def _cholesky(K: Floats) -> Floats:
+    """Return the lower factor of K, with as little added to its diagonal as makes it positive definite."""
+    jitter = 0.0
+    while True:
+        L, info = dpotrf(K + jitter * np.eye(len(K)), lower=1)
+        if info == 0:
+            return np.asarray(L)
+        jitter = max(10.0 * jitter, 1e-10 * float(np.max(np.diag(K))))

@@ -1,0 +1,168 @@
+"""The surrogate: Gaussian processes that differ in what they believe before they see data.
+
+A member has a prior of length scales (:mod:`priors`) and a family of output transformations (:mod:`outputs`). Its
+hyperparameters are the mode of their posterior density (:mod:`evidence`), searched from where the last fit left them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy.optimize import minimize
+
+from sagespark.bayesopt.data import Data
+from sagespark.bayesopt.evidence import Evidence, Pairs
+from sagespark.bayesopt.logei import log_ei
+from sagespark.bayesopt.outputs import Family, inverse
+from sagespark.bayesopt.posterior import Posteriors, condition
+from sagespark.bayesopt.priors import LengthScales, Prior
+from sagespark.bayesopt.scaling import Floats
+
+MEMBERS: tuple[tuple[LengthScales, Family], ...] = (
+    ("short", "power"),
+    ("long", "shift"),
+    ("long", "power"),
+    ("short", "shift"),
+)
+TWO_STARTS = 60
+"""Up to this many observations the search also starts afresh: the density may have several modes, fits are cheap."""
+COLD, WARM = 40, 12
+"""Steps of a search from the prior's start, and from the last fit."""
+NOISY = 1e-3
+"""Noise variance, in units of the outputs' variance, above which the best value seen is not believed."""
+
+
+def fit(data: Data, members: Sequence[int], previous: Sequence[Sequence[float] | None]) -> list[list[float] | None]:
+    """Return the hyperparameters of every member, those of ``members`` fitted to ``data``.
+
+    Parameters
+    ----------
+    data : Data
+    members : sequence of int
+        Positions in ``MEMBERS``.
+    previous : sequence of (sequence of float or None)
+        Hyperparameters of every member from earlier fits.
+    """
+    pairs = Pairs(data.X, data.space.categorical, data.tasks, data.offsets)
+    thetas: list[list[float] | None] = [None if p is None else list(p) for p in previous]
+    for i in members:
+        lengthscales, family = MEMBERS[i]
+        prior = Prior(lengthscales, family, data.space.categorical, data.relations)
+        evidence = Evidence(pairs, partial(data.warp, family), prior)
+        last = thetas[i]
+        starts = [] if last is None else [(extend(last, prior), WARM)]
+        if last is None or len(data.v) <= TWO_STARTS:
+            starts.append((prior.start, COLD))
+        found = [
+            minimize(evidence, x, jac=True, method="L-BFGS-B", bounds=prior.bounds, options={"maxiter": steps})
+            for x, steps in starts
+        ]
+        thetas[i] = min(found, key=lambda f: float(f.fun)).x.tolist()
+    return thetas
+
+
+def extend(theta: Sequence[float], prior: Prior) -> Floats:
+    """Return ``theta`` with the prior's relations for tasks that were added since."""
+    known = len(theta)
+    return np.concatenate([theta, prior.start[known:]])
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """Fitted members on the data of one moment; build with :func:`surrogate`."""
+
+    data: Data
+    members: tuple[int, ...]
+    thetas: Floats
+    """(M, d + 3 + T)"""
+    posteriors: Posteriors
+    best: Floats
+    """(M,) incumbents, in each member's own units."""
+    units: tuple[tuple[float, float], ...]
+    """Mean and deviation of each member's transformed values."""
+
+    def log_ei(self, points: Floats) -> Floats:
+        """Return the mean over members of log EI, shape (S,).
+
+        Members have units of their own, which a mean of logarithms cares nothing for.
+        """
+        mu, sigma = self.posteriors.moments(points)
+        return np.asarray(np.mean(log_ei(mu, sigma, self.best)[0], axis=1))
+
+    def log_ei_gradient(self, points: Floats) -> tuple[Floats, Floats]:
+        """Return the same with its gradient, shape (S, d)."""
+        mu, sigma, dmu, dsigma = self.posteriors.gradients(points)
+        value, by_mu, by_sigma = log_ei(mu, sigma, self.best)
+        slope = by_mu[:, :, None] * dmu + by_sigma[:, :, None] * dsigma
+        return value.mean(axis=1), slope.mean(axis=1)
+
+    def predict(self, points: Floats, deviations: Sequence[float] = (-1.96, 0.0, 1.96)) -> Floats:
+        """Return the objective that many deviations from the middle of its posterior, shape (len(deviations), S).
+
+        In units of the objective, smaller is better: quantiles of each member, through its inverse transformation,
+        averaged over members.
+        """
+        mu, sigma = self.posteriors.moments(points)
+        out = np.zeros((len(deviations), len(points)))
+        lowest = float(np.min(self.data.v[self.data.groups == 0], initial=np.inf))
+        lowest = lowest if np.isfinite(lowest) else float(np.min(self.data.v))
+        for m, i in enumerate(self.members):
+            mean, std = self.units[m]
+            family, t = MEMBERS[i][1], float(self.thetas[m, len(self.data.space) + 2])
+            for row, deviation in enumerate(deviations):
+                T = (mu[:, m] + deviation * sigma[:, m]) * std + mean
+                out[row] += self.data.scale.inverse(inverse(family, t, T, lowest)) / len(self.members)
+        return out
+
+    def centre(self, points: Floats) -> Floats:
+        """Return the mean over members of the posterior mean in standardised units, shape (S,)."""
+        return np.asarray(np.mean(self.posteriors.moments(points)[0], axis=1))
+
+    @property
+    def noise(self) -> float:
+        """Geometric mean of the members' noise variances."""
+        return float(np.exp(np.mean(np.log(self.posteriors.noise))))
+
+
+def surrogate(data: Data, members: Sequence[int], thetas: Sequence[Sequence[float] | None]) -> Surrogate:
+    """Return the surrogate of some members with given hyperparameters; nothing is fitted."""
+    d = len(data.space)
+    rows = []
+    for i in members:
+        theta = thetas[i]
+        assert theta is not None  # a member is used only once fitted
+        rows.append(extend(theta, Prior(*MEMBERS[i], data.space.categorical, data.relations)))
+    table = np.array(rows)
+    warped = [data.warp(MEMBERS[i][1], float(table[m, d + 2])) for m, i in enumerate(members)]
+    z = np.stack([w.z for w in warped])
+    posteriors = condition(data.X, z, data.pending, data.space.categorical, table, data.tasks, data.offsets)
+    return Surrogate(
+        data,
+        tuple(members),
+        table,
+        posteriors,
+        _incumbents(data, z, posteriors),
+        tuple((w.mean, w.std) for w in warped),
+    )
+
+
+def _incumbents(data: Data, z: Floats, posteriors: Posteriors) -> Floats:
+    """Return what has to be improved on, for each member.
+
+    The best own value, or with noise the best posterior mean at an own point; and in any case no less than what the
+    posterior mean says of points observed elsewhere and of pending ones: both are as good as known.
+    """
+    n = len(data.v)
+    own = data.own
+    believed = posteriors.moments(posteriors.X)[0].T
+    best = np.min(believed[:, n:], axis=1, initial=np.inf)
+    elsewhere = (data.groups == 0) & ~own & ~data.failed
+    if elsewhere.any() or not own.any():
+        best = np.minimum(best, np.min(believed[:, :n][:, elsewhere if elsewhere.any() else ~data.failed], axis=1))
+    if own.any():
+        seen = np.where((posteriors.noise > NOISY)[:, None], believed[:, :n], z)
+        best = np.minimum(best, np.min(seen[:, own], axis=1))
+    return np.asarray(best)
