@@ -5,6 +5,7 @@ Facts: AWS's "How Amazon SageMaker AI runs your training image".
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -114,6 +115,23 @@ def limit_threads(count: int) -> None:
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(count)
+
+
+def available_memory() -> int:
+    """Return the bytes of memory that can be used without swapping: the machine's, or what a control group leaves."""
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with open("/proc/meminfo") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024
+    # Version 2, then version 1, where this machine is itself a container with a limit.
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            available = min(available, max(0, int(Path(limit).read_text()) - int(Path(used).read_text())))
+    return available
 
 
 def log_to_stdout() -> None:

@@ -12,7 +12,6 @@ The artifact is AWS's own: ``model_algo-1``, an MXNet NDArray list of one float3
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -50,15 +49,6 @@ def gather_if_fits(blocks: Iterable[Matrix], available: int) -> list[Matrix] | N
     return kept
 
 
-def available_memory() -> int:
-    """Return the bytes of memory that can be used without swapping (``MemAvailable`` of ``/proc/meminfo``)."""
-    with open("/proc/meminfo") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def train() -> None:
     """Read ``/opt/ml/input``, train, write ``/opt/ml/model`` and the metrics."""
     from sagespark.algorithms.kmeans import KMEANS
@@ -84,7 +74,7 @@ def train() -> None:
 
     _log.info("Hyperparameters: %s", values)
     _log.info("Threads: %d, seed: %d", threads, seed)
-    available, factor = available_memory(), values["extra_center_factor"]
+    available, factor = contract.available_memory(), values["extra_center_factor"]
     started = clock.monotonic()
     kept = gather_if_fits(read("train"), available) if factor in (1, "auto") else None
     if kept is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -188,7 +189,7 @@ def test_data_that_does_not_fit_is_streamed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(kmeans_train, "available_memory", lambda: 4 * rows.nbytes - 1)
+    monkeypatch.setattr(contract, "available_memory", lambda: 4 * rows.nbytes - 1)
     wanted = HPS | {"extra_center_factor": factor, "epochs": 3, "mini_batch_size": 100}
     centres = job(wanted, {"part": encode(rows)})
     assert centres.shape == (5, 10)
@@ -302,3 +303,8 @@ def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert contract.threads() == 2
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert contract.threads() >= 1
+
+
+def test_available_memory_is_some_of_the_machines() -> None:
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < contract.available_memory() <= total
