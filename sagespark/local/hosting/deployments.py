@@ -71,8 +71,6 @@ class Deployments:
         """Return the fleet that answers for an endpoint, None where it is not in service."""
         return self._live.get((region, name))
 
-    # life of the service
-
     def start(self) -> None:
         """Bring back what a former service ran, and go on with what it was doing; returns at once.
 
@@ -127,8 +125,6 @@ class Deployments:
         """End the fleet that answers, then forget the endpoint."""
         return lambda: self._run(key, lambda: self._delete(key))
 
-    # in threads of their own
-
     def _run(self, key: Key, work: Callable[[], None]) -> None:
         def guarded() -> None:
             try:
@@ -139,9 +135,7 @@ class Deployments:
                 if not self._stopping:
                     _log.exception("Endpoint %s: the operation failed", key[1])
                     with contextlib.suppress(Missing):
-                        self._rest(
-                            key, EndpointStatus="Failed", FailureReason="InternalServerError: see the service's log"
-                        )
+                        self._rest(key, EndpointStatus="Failed", FailureReason=_INTERNAL)
             finally:
                 with self._lock:
                     self._threads.discard(threading.current_thread())
@@ -160,6 +154,9 @@ class Deployments:
             return
         if status == "Deleting":
             self._forget(key)
+            for part in (live, upcoming):
+                if part is not None:
+                    shutil.rmtree(self._folder / part["id"], ignore_errors=True)
             return
         if live is not None:
             fleet = self._make(key, live)
@@ -245,8 +242,6 @@ class Deployments:
             self._clock.sleep(_SETTLE_SECONDS)
             self._discard(fleet)
         self._forget(key)
-
-    # helpers
 
     def _make(self, key: Key, part: Document) -> Fleet:
         region, name = key

@@ -63,7 +63,7 @@ class Instance:
         """Requests to the container that is ready; None while there is none."""
         self.in_flight = 0
         """Requests under way; written by the event loop only."""
-        self._thread = threading.Thread(target=self._supervise, name=f"instance-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"instance-{name}", daemon=True)
 
     @property
     def state(self) -> State:
@@ -118,6 +118,14 @@ class Instance:
             if self._state is not State.STOPPED:
                 self._state = state
             self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            self._supervise()
+        except Exception:
+            # Whoever waits for the instance must not wait for ever.
+            _log.exception("Instance %s: its supervision failed", self.name)
+            self._become(State.FAILED)
 
     def _supervise(self) -> None:
         came_up, tries, pause = False, 0, 0.1
