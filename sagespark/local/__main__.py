@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from sagespark.core.settings import DEFAULT_REGION
 from sagespark.local.app import FolderInUseError, Service
 from sagespark.local.config import DEFAULT_PORT, LocalConfig
 from sagespark.local.http import HttpServer, listen
+from sagespark.local.objects.index import IndexVersionError
 
 log = logging.getLogger("sagespark.local")
 
@@ -79,8 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     try:
         service = Service.build(config)
-    except (FolderInUseError, OSError) as error:
+    except (FolderInUseError, IndexVersionError, OSError) as error:
         print(f"sagespark.local: {error}", file=sys.stderr)
+        return 1
+    except sqlite3.DatabaseError as error:
+        print(f"sagespark.local: the data folder {config.data} cannot be read: {error}", file=sys.stderr)
         return 1
     port = sockets[0].getsockname()[1]
 

@@ -33,6 +33,14 @@ CREATE TABLE IF NOT EXISTS garbage (body TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
+VERSION = 1
+"""Version of the schema, kept in the database."""
+
+
+class IndexVersionError(RuntimeError):
+    """The database was made by another version of the package."""
+
+
 class Index:
     """Transactions on the database.
 
@@ -40,6 +48,13 @@ class Index:
     ----------
     path : Path
         The database file; made on first use.
+
+    Raises
+    ------
+    IndexVersionError
+        If a newer version of the package made it.
+    sqlite3.DatabaseError
+        If the file is no database.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +63,13 @@ class Index:
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._writer = self._connect()
-        self._writer.executescript(_SCHEMA)
+        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            raise IndexVersionError(
+                f"{path} has version {version}, this package knows version {VERSION}: use the package that made it, or "
+                "another data folder"
+            )
+        self._writer.executescript(f"{_SCHEMA} PRAGMA user_version={VERSION};")
 
     def _connect(self) -> sqlite3.Connection:
         # A killed process loses nothing with NORMAL; only a power cut could lose the last transactions.

@@ -6,8 +6,7 @@ import builtins
 import hashlib
 import os
 import shutil
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO
 
 from sagespark.core.clock import Clock, SystemClock
 from sagespark.local.objects.files import READ_ONLY, Files, link_or_copy
+from sagespark.local.objects.garbage import Garbage
 from sagespark.local.objects.index import Index, successor
 from sagespark.local.objects.model import (
     Attributes,
@@ -52,40 +52,11 @@ class ObjectStore:
         self.clock = clock or SystemClock()
         self.files = Files(root)
         self.index = Index(root / "index.sqlite")
-        self._dead: list[str] = []
-        self._dead_lock = threading.Lock()
-        self._recover()
-
-    def _recover(self) -> None:
-        """Finish or undo what a killed process left half done."""
-        reader = self.index.reader
-        for body in self.files.unfinished():
-            known = reader.execute(
-                "SELECT EXISTS(SELECT 1 FROM objects WHERE body=?) OR EXISTS(SELECT 1 FROM parts WHERE body=?)",
-                (body, body),
-            ).fetchone()[0]
-            if known:
-                self.files.keep(body)
-            else:
-                self.files.drop(body)
-        self.bury([row[0] for row in reader.execute("SELECT body FROM garbage")])
+        self.garbage = Garbage(self.index, self.files)
+        self.garbage.recover()
         with self.index.write() as db:
             old = self.clock.now().timestamp() - FINISHED_UPLOADS
             db.execute("DELETE FROM uploads WHERE done IS NOT NULL AND created < ?", (old,))
-
-    def condemn(self, db: Connection, bodies: Iterable[str]) -> None:
-        """Note, in a transaction, that nothing refers to ``bodies`` any more; `bury` follows it."""
-        with self._dead_lock:
-            gone, self._dead = self._dead, []
-        db.executemany("DELETE FROM garbage WHERE body=?", [(body,) for body in gone])
-        db.executemany("INSERT OR IGNORE INTO garbage VALUES (?)", [(body,) for body in bodies])
-
-    def bury(self, bodies: Sequence[str]) -> None:
-        """Delete condemned bodies; their notes go with the next transaction, or at the next start."""
-        for body in bodies:
-            self.files.drop(body)
-        with self._dead_lock:
-            self._dead.extend(bodies)
 
     def close(self) -> None:
         """Close the index."""
@@ -127,8 +98,8 @@ class ObjectStore:
             bodies = [r[0] for r in db.execute(f"SELECT body FROM parts WHERE upload IN ({uploads})", (bucket,))]
             db.execute(f"DELETE FROM parts WHERE upload IN ({uploads})", (bucket,))
             db.execute("DELETE FROM uploads WHERE bucket=?", (bucket,))
-            self.condemn(db, bodies)
-        self.bury(bodies)
+            self.garbage.note(db, bodies)
+        self.garbage.delete(bodies)
 
     # ---------------------------------------------------------------------------------------------------------- objects
 
@@ -296,11 +267,11 @@ class ObjectStore:
                 db.execute("INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?)", row)
                 dead += [old.body] if old else []
                 dead += also(db) if also is not None else []
-                self.condemn(db, dead)
+                self.garbage.note(db, dead)
         except BaseException:
             self.files.drop(body)
             raise
-        self.bury(dead)
+        self.garbage.delete(dead)
         return ObjectInfo(bucket, key, size, etag, from_seconds(now), self.files.path(body), body, attributes)
 
     def update(self, bucket: str, key: str, change: Callable[[Attributes], Attributes]) -> ObjectInfo:
@@ -330,8 +301,8 @@ class ObjectStore:
                 if info is not None:
                     db.execute("DELETE FROM objects WHERE bucket=? AND key=?", (bucket, key.encode()))
                     bodies.append(info.body)
-            self.condemn(db, bodies)
-        self.bury(bodies)
+            self.garbage.note(db, bodies)
+        self.garbage.delete(bodies)
         return len(bodies)
 
     def link(self, bucket: str, key: str, target: Path) -> None:

@@ -104,11 +104,11 @@ class Uploads:
                 old = [r[0] for r in db.execute("SELECT body FROM parts WHERE upload=? AND number=?", where)]
                 row = (upload.id, number, body, size, etag, now, json.dumps(checksums))
                 db.execute("INSERT OR REPLACE INTO parts VALUES (?,?,?,?,?,?,?)", row)
-                store.condemn(db, old)
+                store.garbage.note(db, old)
         except BaseException:
             store.files.drop(body)
             raise
-        store.bury(old)
+        store.garbage.delete(old)
         return Part(number, body, size, etag, from_seconds(now), checksums)
 
     def parts(self, identifier: str, after: int = 0, limit: int = 10_000) -> Sequence[Part]:
@@ -201,8 +201,8 @@ class Uploads:
             bodies = [row[0] for row in db.execute("SELECT body FROM parts WHERE upload=?", (identifier,))]
             db.execute("DELETE FROM parts WHERE upload=?", (identifier,))
             db.execute("DELETE FROM uploads WHERE id=?", (identifier,))
-            self._store.condemn(db, bodies)
-        self._store.bury(bodies)
+            self._store.garbage.note(db, bodies)
+        self._store.garbage.delete(bodies)
 
 
 def _upload(row: tuple[str, str, bytes, float, str]) -> Upload:

@@ -18,8 +18,9 @@ from sagespark.local.wire.context import AwsError, ClientGoneError, Context, Htt
 from sagespark.local.wire.errors import json_type, render
 from sagespark.local.wire.identify import Scope, Target, identify, path_with_bucket, query_of
 from sagespark.local.wire.models import operation_model
-from sagespark.local.wire.parse import parse_json, parse_query, query_pairs
+from sagespark.local.wire.parse import parse_json
 from sagespark.local.wire.payload import Content
+from sagespark.local.wire.query import parse_query, query_pairs
 from sagespark.local.wire.rest import parse_rest, streams_input, to_rest
 from sagespark.local.wire.routes import find
 from sagespark.local.wire.serialize import to_json, to_query_xml

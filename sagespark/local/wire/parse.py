@@ -1,4 +1,4 @@
-"""Parse request bodies by the service model: JSON and query.
+"""Parse JSON bodies, and scalars from text, by the service model.
 
 Absent members and ``null`` are left out. Members that the model does not have are ignored, as AWS does. A value of the
 wrong type is a ``SerializationException``; everything else is left to `validate`.
@@ -12,7 +12,6 @@ import json
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl
 
 from botocore.utils import parse_timestamp
 
@@ -233,78 +232,3 @@ def text_value(shape: Any, text: str, path: str) -> Any:
     if kind == "blob":
         return text_blob(text, path)
     return text
-
-
-# --------------------------------------------------------------------------------------------------------------- query
-
-
-def query_pairs(text: str) -> dict[str, str]:
-    """Return the parameters of a query string or form body.
-
-    Raises
-    ------
-    AwsError
-        ``MalformedQueryString`` if there are more than 10,000.
-    """
-    try:
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=10_000))
-    except ValueError as error:
-        raise AwsError("MalformedQueryString", str(error)) from error
-
-
-def parse_query(shape: Any | None, pairs: dict[str, str]) -> dict[str, Any]:
-    """Parse the parameters of a query request (``Name=..&List.member.1=..``)."""
-    if shape is None:
-        return {}
-    # Nested names are found by their first steps, so build a tree once instead of scanning per member.
-    tree: dict[str, Any] = {}
-    for name, text in pairs.items():
-        node = tree
-        steps = name.split(".")
-        if len(steps) > MAX_DEPTH:
-            raise malformed(f"{name[:80]!r} is nested more than {MAX_DEPTH} levels deep")
-        for step in steps:
-            node = node.setdefault(step, {})
-        node[""] = text
-    return _query_value(shape, tree, "") or {}
-
-
-def _query_value(shape: Any, node: dict[str, Any], path: str) -> Any:
-    kind = shape.type_name
-    if kind == "structure":
-        result = {}
-        for name, member in shape.members.items():
-            key = member.serialization.get("name", name)
-            if kind_of_list(member):
-                key = member.member.serialization.get("name", key)
-            if key in node:
-                result[name] = _query_value(member, node[key], f"{path}.{name}" if path else name)
-        return result
-    if kind == "list":
-        rows = node
-        if not shape.serialization.get("flattened"):
-            if node.get("") == "":
-                return []
-            rows = node.get(shape.member.serialization.get("name", "member"), {})
-        return [_query_value(shape.member, rows[i], f"{path}[{i}]") for i in _numbers(rows)]
-    if kind == "map":
-        rows = node if shape.serialization.get("flattened") else node.get("entry", {})
-        key = shape.key.serialization.get("name", "key")
-        value = shape.value.serialization.get("name", "value")
-        result = {}
-        for i in _numbers(rows):
-            name = rows[i].get(key, {}).get("", "")
-            result[name] = _query_value(shape.value, rows[i].get(value, {}), f"{path}.{name}")
-        return result
-    if "" not in node:
-        raise malformed(f"the value at '{path}' must be a single {kind}")
-    return text_value(shape, node[""], path)
-
-
-def kind_of_list(shape: Any) -> bool:
-    """Tell whether ``shape`` is a flattened list, whose items carry the name instead of the list."""
-    return bool(shape.type_name == "list" and shape.serialization.get("flattened"))
-
-
-def _numbers(node: dict[str, Any]) -> list[str]:
-    return sorted((k for k in node if k.isdecimal()), key=int)

@@ -195,7 +195,7 @@ def test_what_a_killed_process_left_is_put_right(store: ObjectStore, root: Path)
     (root / "tmp" / ("0" * 32)).write_bytes(b"unfinished")
     with store.index.write() as db:
         db.execute("DELETE FROM objects WHERE key=?", (b"old",))
-        store.condemn(db, [old.body])
+        store.garbage.note(db, [old.body])
     assert read(store, "half") == b"half"
     assert old.path.exists()
     store.close()

@@ -20,7 +20,8 @@ from sagespark.local.wire.context import AwsError, HttpRequest, HttpResponse
 from sagespark.local.wire.dispatch import Dispatcher
 from sagespark.local.wire.errors import render
 from sagespark.local.wire.models import QUERY_SERVICES, SCOPES, TARGETS, operation_model, service_model
-from sagespark.local.wire.parse import parse_json, parse_query, query_pairs
+from sagespark.local.wire.parse import parse_json
+from sagespark.local.wire.query import parse_query, query_pairs
 from sagespark.local.wire.rest import parse_rest, to_rest
 from sagespark.local.wire.routes import find
 from sagespark.local.wire.serialize import to_json, to_query_xml
