@@ -11,6 +11,7 @@ True
 
 from sagespark.bayesopt.bayesian import Bayesian
 from sagespark.bayesopt.grid import Grid
+from sagespark.bayesopt.hyperband import Hyperband
 from sagespark.bayesopt.manual import Manual
 from sagespark.bayesopt.random_search import Random
 from sagespark.bayesopt.ranges import Categorical, Continuous, Integer
@@ -25,6 +26,7 @@ __all__ = [
     "Continuous",
     "Exhausted",
     "Grid",
+    "Hyperband",
     "Integer",
     "Manual",
     "Random",

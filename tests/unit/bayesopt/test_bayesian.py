@@ -59,11 +59,11 @@ def long_run() -> Bayesian:
         trial = open_.pop(rng.randrange(4))
         draw = rng.random()
         if draw < 0.3:
-            s.report(trial.id, 0, loss(trial.config) + 1)  # type: ignore[arg-type] -- an asked trial has an id
+            s.report(trial.id, 0, loss(trial.config) + 1)
         if draw < 0.1:
-            s.tell(trial.id, None, status="Failed")  # type: ignore[arg-type] -- as above
+            s.tell(trial.id, None, status="Failed")
         else:
-            s.tell(trial.id, loss(trial.config), status="Stopped" if draw < 0.2 else "Completed")  # type: ignore[arg-type] -- as above
+            s.tell(trial.id, loss(trial.config), status="Stopped" if draw < 0.2 else "Completed")
     for _ in range(10):
         s.ask()
     return s
@@ -95,14 +95,14 @@ def test_it_beats_random_search_on_branin() -> None:
     s = Bayesian(BRANIN, seed=0)
     for _ in range(25):
         trial = s.ask()
-        s.tell(trial.id, branin(trial.config))  # type: ignore[arg-type] -- an asked trial has an id
+        s.tell(trial.id, branin(trial.config))
     plain = Random(BRANIN, seed=0)
     for _ in range(100):
         trial = plain.ask()
-        plain.tell(trial.id, branin(trial.config))  # type: ignore[arg-type] -- as above
+        plain.tell(trial.id, branin(trial.config))
     assert s.best is not None
     assert plain.best is not None
-    assert s.best.value < plain.best.value  # type: ignore[operator] -- told
+    assert s.best.value < plain.best.value
     assert s.best.value == pytest.approx(0.39789, abs=0.02)
 
 
@@ -111,8 +111,8 @@ def test_maximizing_is_minimizing_the_mirror_image() -> None:
     for _ in range(12):
         a, b = up.ask(), down.ask()
         assert a.config == b.config
-        up.tell(a.id, -branin(a.config))  # type: ignore[arg-type] -- an asked trial has an id
-        down.tell(b.id, branin(b.config))  # type: ignore[arg-type] -- as above
+        up.tell(a.id, -branin(a.config))
+        down.tell(b.id, branin(b.config))
 
 
 def test_it_learns_where_evaluations_fail() -> None:
@@ -120,13 +120,13 @@ def test_it_learns_where_evaluations_fail() -> None:
     for i in range(35):
         trial = s.ask()
         if trial.config["x"] + trial.config["y"] > 12:  # two of the three minima lie there
-            s.tell(trial.id, None, status="Failed")  # type: ignore[arg-type] -- an asked trial has an id
+            s.tell(trial.id, None, status="Failed")
             late += i >= 10
         else:
-            s.tell(trial.id, branin(trial.config))  # type: ignore[arg-type] -- as above
+            s.tell(trial.id, branin(trial.config))
     assert late <= 0.2 * 25
     assert s.best is not None
-    assert s.best.value < 1.0  # type: ignore[operator] -- told
+    assert s.best.value < 1.0
 
 
 def test_under_noise_the_recommended_one_is_not_the_luckiest_one() -> None:
@@ -135,10 +135,10 @@ def test_under_noise_the_recommended_one_is_not_the_luckiest_one() -> None:
     s = Bayesian(line, seed=0)
     for _ in range(40):
         trial = s.ask()
-        s.tell(trial.id, (trial.config["x"] - 0.4) ** 2 * 4 + 0.3 * rng.standard_normal())  # type: ignore[arg-type, operator] -- asked
+        s.tell(trial.id, (trial.config["x"] - 0.4) ** 2 * 4 + 0.3 * rng.standard_normal())
     assert s.recommended is not None
     assert s.recommended in s.observations
-    assert abs(s.recommended.config["x"] - 0.4) < 0.15  # type: ignore[operator] -- a number
+    assert abs(s.recommended.config["x"] - 0.4) < 0.15
     again = Bayesian(line, seed=0, history=s.history)
     assert again.recommended == s.recommended
 
@@ -147,7 +147,7 @@ def test_without_noise_the_recommended_one_is_the_best_one() -> None:
     s = Bayesian(BRANIN, seed=0)
     for _ in range(15):
         trial = s.ask()
-        s.tell(trial.id, branin(trial.config))  # type: ignore[arg-type] -- an asked trial has an id
+        s.tell(trial.id, branin(trial.config))
     assert s.recommended == s.best
 
 
@@ -156,7 +156,7 @@ def test_odd_values_do_not_stop_it(values: list[float]) -> None:
     s = Bayesian(MIXED, seed=2)
     for i in range(14):
         trial = s.ask()
-        s.tell(trial.id, values[i % len(values)])  # type: ignore[arg-type] -- an asked trial has an id
+        s.tell(trial.id, values[i % len(values)])
     assert s.ask().config in MIXED
 
 
@@ -166,7 +166,7 @@ def test_a_finite_space_is_searched_to_its_end_best_first() -> None:
     for _ in range(30):
         trial = s.ask()
         order.append(trial.config["n"])
-        s.tell(trial.id, abs(trial.config["n"] - 20))  # type: ignore[arg-type, operator] -- asked, a number
+        s.tell(trial.id, abs(trial.config["n"] - 20))
     assert sorted(order) == list(range(1, 31))
     assert order.index(20) < 12
     with pytest.raises(Exhausted):
@@ -182,10 +182,10 @@ def test_what_was_added_is_used_at_once() -> None:
     before = s.best
     for _ in range(8):
         trial = s.ask()
-        s.tell(trial.id, branin(trial.config))  # type: ignore[arg-type] -- an asked trial has an id
+        s.tell(trial.id, branin(trial.config))
     assert before is not None
     assert s.best is not None
-    assert s.best.value < before.value  # type: ignore[operator] -- told
+    assert s.best.value < before.value
     assert s.best.id is not None
     assert s.best.value == pytest.approx(0.39789, abs=0.1)
 
@@ -198,9 +198,9 @@ def test_a_related_task_shows_the_way_and_a_misleading_one_is_seen_through() -> 
             s.add(config, task_value(config), task="parent")
         for _ in range(n):
             trial = s.ask()
-            s.tell(trial.id, branin(trial.config))  # type: ignore[arg-type] -- an asked trial has an id
+            s.tell(trial.id, branin(trial.config))
         assert s.best is not None
-        return float(s.best.value)  # type: ignore[arg-type] -- told
+        return float(s.best.value)
 
     assert after(lambda c: 7 * branin(c) + 1000, 8) < 1.5
     assert after(lambda c: -branin(c), 25) < 1.5

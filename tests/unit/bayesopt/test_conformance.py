@@ -16,6 +16,7 @@ from sagespark.bayesopt import (
     Continuous,
     Exhausted,
     Grid,
+    Hyperband,
     Integer,
     Manual,
     Random,
@@ -47,7 +48,14 @@ def grid(space: Space, *args: Any, **kwargs: Any) -> Strategy:
     return Grid(space, *args, levels=3, **kwargs)
 
 
-STRATEGIES: dict[str, Make] = {"Manual": manual, "Grid": grid, "Random": Random, "Sobol": Sobol, "Bayesian": Bayesian}
+STRATEGIES: dict[str, Make] = {
+    "Manual": manual,
+    "Grid": grid,
+    "Random": Random,
+    "Sobol": Sobol,
+    "Bayesian": Bayesian,
+    "Hyperband": Hyperband,
+}
 SINGLE = [name for name in STRATEGIES if name != "Hyperband"]
 """Those that evaluate a configuration once; Hyperband does so once for each budget."""
 
@@ -64,7 +72,7 @@ def step(s: Strategy, rng: random.Random, open_: list[int], limit: int = 4) -> N
     """Ask, or tell one of the pending trials in any order, some of them failed or stopped."""
     if len(open_) < limit and (not open_ or rng.random() < 0.6):
         try:
-            open_.append(s.ask().id)  # type: ignore[arg-type] -- an asked trial has an id
+            open_.append(s.ask().id)
             return
         except Waiting:
             assert open_, "Waiting with nothing pending would be a stall"
@@ -84,7 +92,7 @@ def step(s: Strategy, rng: random.Random, open_: list[int], limit: int = 4) -> N
 def run(s: Strategy, events: int, seed: int = 3) -> Strategy:
     rng, open_ = random.Random(seed), [t.id for t in s.pending]
     while len(s.history) < events:
-        step(s, rng, open_)  # type: ignore[arg-type]
+        step(s, rng, open_)
     return s
 
 

@@ -63,7 +63,7 @@ def test_the_first_tenth_of_the_usual_length_is_left_alone() -> None:
 
 def test_a_trial_without_reports_goes_on() -> None:
     s = with_curves(CURVES)
-    assert s.should_stop(s.ask().id) is False  # type: ignore[arg-type]
+    assert s.should_stop(s.ask().id) is False
 
 
 def test_no_comparison_before_anyone_was_there() -> None:

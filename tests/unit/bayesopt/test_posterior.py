@@ -76,10 +76,10 @@ def test_the_gradient_of_the_evidence(family: str, lengthscales: str, tasks: int
     rng = np.random.default_rng(5)
     of = rng.integers(0, tasks + 1, 25)
     categorical = (False, False, True)
-    prior = Prior(lengthscales, family, categorical, (SAME, RELATED)[:tasks])  # type: ignore[arg-type] -- parametrized
+    prior = Prior(lengthscales, family, categorical, (SAME, RELATED)[:tasks])
     evidence = Evidence(
         Pairs(X, categorical, of, (0.05, 0.5)[:tasks]), lambda t: transform(family, t, 2 * y, of), prior
-    )  # type: ignore[arg-type] -- as above
+    )
     for _ in range(3):
         theta = prior.start + 0.5 * rng.standard_normal(6 + tasks)
         _, gradient = evidence(theta)
@@ -137,11 +137,11 @@ def test_equal_points_do_not_break_the_factorisation() -> None:
 @pytest.mark.parametrize("t", [-1.5, 0.0, 1.0, 2.0, 3.3])
 def test_outputs_are_monotone_and_come_back(family: str, t: float) -> None:
     v = np.sort(np.concatenate([np.random.default_rng(0).standard_normal(30), [-3.0, 5.9]]))
-    warped = transform(family, t, v)  # type: ignore[arg-type] -- parametrized
+    warped = transform(family, t, v)
     assert (np.diff(warped.z) > 0).all()
     assert warped.z.mean() == pytest.approx(0.0, abs=1e-12)
     assert warped.z.std() == pytest.approx(1.0)
-    back = inverse(family, t, warped.z * warped.std + warped.mean, v.min())  # type: ignore[arg-type] -- as above
+    back = inverse(family, t, warped.z * warped.std + warped.mean, v.min())
     assert back == pytest.approx(v, rel=1e-7, abs=1e-7)
 
 
