@@ -27,11 +27,11 @@ class Tensors:
         All the values.
     count : ndarray of int64, shape (r,)
         Values of each.
-    keys : ndarray of uint64
+    keys : ndarray of unsigned integers
         All the keys.
     key_count : ndarray of int64, shape (r,)
         Keys of each; a tensor with keys is sparse.
-    shape : ndarray of uint64
+    shape : ndarray of unsigned integers
         All the dimensions.
     dims : ndarray of int64, shape (r,)
         Dimensions of each.
@@ -42,9 +42,9 @@ class Tensors:
     row: Offsets
     values: NDArray[Any]
     count: Offsets
-    keys: NDArray[np.uint64]
+    keys: NDArray[Any]
     key_count: Offsets
-    shape: NDArray[np.uint64]
+    shape: NDArray[Any]
     dims: Offsets
     offset: Offsets | None = None
 
@@ -119,6 +119,8 @@ class Batch:
     def _volume(self) -> Offsets:
         """Return the product of each tensor's shape; 0 where it has none."""
         t = self.tensors
+        if len(t.shape) == self.rows and bool((t.dims == 1).all()) and int(t.shape.max()) < _MOST:
+            return t.shape.astype(np.int64)
         out = np.zeros(self.rows, np.int64)
         begin = np.cumsum(t.dims) - t.dims
         left = np.flatnonzero(t.dims > 0)
@@ -152,9 +154,10 @@ class Batch:
         if len(keys) and int(keys.max()) >= width:
             self._refuse_entry(where, indptr, int(np.flatnonzero(keys >= width)[0]), f", which must be below {width}")
         indices = keys.astype(np.int64)
-        rising = np.ones(len(indices), bool)
-        np.greater(indices[1:], indices[:-1], out=rising[1:])
-        rising[indptr[:-1][np.diff(indptr) > 0]] = True
+        rising = np.ones(len(keys), bool)
+        np.greater(keys[1:], keys[:-1], out=rising[1:])
+        first = indptr[:-1]
+        rising[first[first < indptr[1:]]] = True
         if not rising.all():
             row = np.repeat(np.arange(len(where)), np.diff(indptr))
             order = np.lexsort((indices, row))
@@ -170,33 +173,94 @@ class Batch:
         self._refuse(wrong, lambda i: f"has the key {int(self.tensors.keys[entry])}{says}")
 
 
-def concatenate(parts: list[Matrix], name: str) -> Matrix:
-    """Return batches of consecutive rows as one.
+class Stack:
+    """Batches of consecutive rows, put together in memory that is taken once.
 
-    Raises
-    ------
-    MalformedError
-        If their widths or types differ.
+    Parameters
+    ----------
+    rows : int
+        Rows of all the batches.
+    most : int
+        Most entries that they can have if they are sparse; memory is used only as far as it is filled.
+    old : Matrix, optional
+        A batch whose memory may be written over, where it is large enough.
     """
-    if len(parts) == 1:
-        return parts[0]
-    if all(isinstance(p, np.ndarray) for p in parts):
-        return np.concatenate(parts)  # type: ignore[arg-type]  # all arrays, as just checked
-    if all(isinstance(p, Csr) for p in parts):
-        return _stack(parts)  # type: ignore[arg-type]  # all Csr, as just checked
-    mixed = [_as_mixed(p) for p in parts]
-    return Mixed(
-        np.concatenate([m.is_sparse for m in mixed]),
-        np.concatenate([m.dense for m in mixed]),
-        _stack([m.sparse for m in mixed]),
-    )
+
+    def __init__(self, rows: int, most: int, old: Matrix | None = None) -> None:
+        self._rows = rows
+        self._most = most
+        self._old = old
+        self._parts: list[Matrix] = []
+        self._csr: Csr | None = None
+        self._at = 0
+        self._entries = 0
+
+    def add(self, part: Matrix) -> bool:
+        """Put rows behind those before; return False if their values are of another type."""
+        if self._parts and _dtype(part) != _dtype(self._parts[0]):
+            return False
+        if not self._parts and isinstance(part, Csr):
+            self._csr = self._memory(part)
+        if self._csr is None or not isinstance(part, Csr):
+            self._unstack()
+            self._parts.append(part)
+            return True
+        rows, entries = part.shape[0], len(part.indices)
+        if self._entries + entries > len(self._csr.indices):
+            self._csr = self._grow(self._csr)
+        self._csr.indptr[self._at + 1 : self._at + rows + 1] = part.indptr[1:] + self._entries
+        self._csr.indices[self._entries : self._entries + entries] = part.indices
+        self._csr.values[self._entries : self._entries + entries] = part.values
+        self._at += rows
+        self._entries += entries
+        self._parts = [part]
+        return True
+
+    def matrix(self) -> Matrix:
+        """Return all the rows."""
+        if self._csr is not None:
+            return self._filled(self._csr)
+        if len(self._parts) == 1:
+            return self._parts[0]
+        if all(isinstance(p, np.ndarray) for p in self._parts):
+            return np.concatenate(self._parts)  # type: ignore[arg-type]  # all arrays, as just checked
+        mixed = [_as_mixed(p) for p in self._parts]
+        sparse = Stack(sum(m.sparse.shape[0] for m in mixed), sum(len(m.sparse.indices) for m in mixed))
+        for m in mixed:
+            sparse.add(m.sparse)
+        whole: Any = sparse.matrix()
+        kinds = np.concatenate([m.is_sparse for m in mixed])
+        return Mixed(kinds, np.concatenate([m.dense for m in mixed]), whole)
+
+    def _memory(self, part: Csr) -> Csr:
+        old, kind = self._old, part.values.dtype
+        if isinstance(old, Csr) and len(old.indptr) > self._rows and old.values.dtype == kind:
+            old.indptr[0] = 0
+            return Csr(old.indptr, old.indices, old.values, part.width)
+        indptr = np.zeros(self._rows + 1, np.int64)
+        return Csr(indptr, np.empty(self._most, np.int64), np.empty(self._most, kind), part.width)
+
+    def _grow(self, csr: Csr) -> Csr:
+        """Return memory for all that may come: the old batch's was too small."""
+        room = self._most - self._entries
+        indices = np.concatenate([csr.indices[: self._entries], np.empty(room, np.int64)])
+        values = np.concatenate([csr.values[: self._entries], np.empty(room, csr.values.dtype)])
+        return Csr(csr.indptr, indices, values, csr.width)
+
+    def _filled(self, csr: Csr) -> Csr:
+        return Csr(csr.indptr[: self._at + 1], csr.indices[: self._entries], csr.values[: self._entries], csr.width)
+
+    def _unstack(self) -> None:
+        """Go on with a list of parts: the rows are not all sparse."""
+        if self._csr is not None:
+            self._parts = [self._filled(self._csr)]
+            self._csr = None
 
 
-def _stack(parts: list[Csr]) -> Csr:
-    shift = np.cumsum([0, *(p.indptr[-1] for p in parts)])
-    indptr = np.concatenate([[0], *(p.indptr[1:] + s for p, s in zip(parts, shift[:-1], strict=True))])
-    indices, values = np.concatenate([p.indices for p in parts]), np.concatenate([p.values for p in parts])
-    return Csr(indptr, indices, values, parts[0].width)
+def _dtype(part: Matrix) -> np.dtype[Any]:
+    if isinstance(part, Mixed):
+        return part.dense.dtype
+    return part.values.dtype if isinstance(part, Csr) else part.dtype
 
 
 def _as_mixed(part: Matrix) -> Mixed:

@@ -23,7 +23,7 @@ from sagespark.codecs.recordio.framing import HEADER, MAGIC
 from sagespark.codecs.recordio.sizes import Sizes
 from sagespark.codecs.recordio.varint import Bytes, Offsets
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 19
 """Bytes of records worked on at a time; with matrix, mask and temporaries they stay in the second-level cache."""
 BLOCK_ROWS = 2048
 MAX_GAPS = 3
@@ -226,16 +226,22 @@ def _put_area(matrix: Bytes, keep: Mask, start: int, area: _Flat) -> None:
         if area.keep is not None:
             mask[:] = area.keep.reshape(-1).view(target.dtype)
         return
-    kind: Any = np.dtype(f"<u{size}") if size in (1, 2, 4, 8) else np.dtype(f"V{size}")
-    there = np.arange(most) < area.count[:, None]
-    spread = np.zeros((rows, most), kind)
-    spread[there] = area.matrix.reshape(-1).view(kind)
-    target[:] = spread.reshape(-1).view(target.dtype)
+    # Every row gets the bytes of as many items as the longest has; the mask leaves out those of the next rows.
+    used = area.count * size
+    begin = np.cumsum(used) - used
+    kind: Any = np.uint16 if most * size < 1 << 16 else np.int64
+    there = np.arange(most * size, dtype=kind) < used.astype(kind)[:, None]
+    target[:] = _spread(area.matrix, begin, most * size)
     if area.keep is not None:
-        spread[there] = area.keep.reshape(-1).view(kind)
-    else:
-        spread = np.repeat(there.reshape(-1), size)
-    mask[:] = spread.reshape(-1).view(target.dtype)
+        there &= _spread(area.keep.view(np.uint8), begin, most * size).view(bool).reshape(there.shape)
+    mask[:] = there.reshape(-1).view(target.dtype)
+
+
+def _spread(matrix: Bytes, begin: Offsets, size: int) -> NDArray[Any]:
+    """Return ``size`` bytes from each offset as opaque items, zeros beyond the end."""
+    flat = np.concatenate([matrix.reshape(-1), np.zeros(size, np.uint8)])
+    spread: NDArray[Any] = items(flat, 0, size, 1, len(flat) - size + 1)[begin]
+    return spread
 
 
 def _scatter(matrix: Bytes, keep: Mask, places: list[int], areas: list[_Flat], out: Bytes) -> None:

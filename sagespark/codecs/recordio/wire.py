@@ -69,26 +69,47 @@ def read_varints(body: Bytes, at: Offsets, stop: Offsets) -> tuple[NDArray[np.ui
     """
     byte = body.take(at, mode="clip")
     more = byte >= 0x80
-    if not more.any():
-        behind = at + 1
-        value = byte.astype(np.uint64)
-    else:
-        value = (byte & 0x7F).astype(np.uint64)
-        behind = at + 1
-        for i in range(1, LONGEST + 1):
-            if i == LONGEST:
-                raise MalformedError("a varint is longer than 10 bytes", int(at[np.flatnonzero(more)[0]]))
-            byte = body.take(at + i, mode="clip")
-            value |= np.where(more, byte & 0x7F, 0).astype(np.uint64) << np.uint64(7 * i)
-            behind += more
-            if i == LONGEST - 1 and (more & (byte > 1)).any():
-                raise MalformedError("a varint does not fit 64 bits", int(at[np.flatnonzero(more & (byte > 1))[0]]))
-            more &= byte >= 0x80
-            if not more.any():
-                break
+    value = (byte & 0x7F).astype(np.uint64)
+    behind = at + 1
+    for i in range(1, LONGEST + 1):
+        if not more.any():
+            break
+        if i == LONGEST:
+            raise MalformedError("a varint is longer than 10 bytes", int(at[np.flatnonzero(more)[0]]))
+        byte = body.take(at + i, mode="clip")
+        if i == LONGEST - 1 and (more & (byte > 1)).any():
+            raise MalformedError("a varint does not fit 64 bits", int(at[np.flatnonzero(more & (byte > 1))[0]]))
+        value |= np.where(more, byte & 0x7F, 0).astype(np.uint64) << np.uint64(7 * i)
+        behind += more
+        more &= byte >= 0x80
     if (behind > stop).any():
         raise MalformedError("a varint reaches over the end of its message", int(at[np.flatnonzero(behind > stop)[0]]))
     return value, behind
+
+
+def _content(body: Bytes, at: Offsets, stop: Offsets) -> tuple[Offsets, Offsets]:
+    """Return start and end of the content whose length stands at each offset.
+
+    Raises
+    ------
+    MalformedError
+        If one reaches over its end.
+    """
+    byte = body.take(at, mode="clip")
+    if byte.max() < 0x80:
+        begin = at + 1
+        end = begin + byte
+    else:
+        next_byte = body.take(at + 1, mode="clip")
+        if byte.min() >= 0x80 and next_byte.max() < 0x80:
+            begin = at + 2
+            end = begin + ((byte & 0x7F) | next_byte.astype(np.uint16) << np.uint16(7))
+        else:
+            size, begin = read_varints(body, at, stop)
+            return begin, _behind(begin, size, stop, at)
+    if (end > stop).any():
+        return begin, _behind(begin, (end - begin).astype(np.uint64), stop, at)
+    return begin, end
 
 
 def split(
@@ -107,6 +128,11 @@ def split(
     runs : bool
         Take a run of one repeated field, such as unpacked values, in few steps.
 
+    Returns
+    -------
+    dict of (int, int) to Found
+        (number, wire type) -> the fields, in order of offset.
+
     Raises
     ------
     MalformedError
@@ -114,45 +140,62 @@ def split(
     """
     tags = {number << 3 | wire: (number, wire) for number, wires in wanted.items() for wire in wires}
     found: dict[tuple[int, int], list[Found]] = {pair: [] for pair in tags.values()}
-    owner = np.flatnonzero(stop > start)
-    at, end = start[owner], stop[owner]
+    owner = np.arange(len(start))
+    at, end = start, stop
+    if (stop <= start).any():
+        owner = np.flatnonzero(stop > start)
+        at, end = start[owner], stop[owner]
     window = _WINDOW
     for _ in range(MAX_FIELDS):
         if not len(owner):
             break
-        code, content = read_varints(body, at, end)
+        code = body.take(at, mode="clip")
         first = int(code[0])
-        same = bool((code == first).all())
-        if same and first in tags and first & 7 == LENGTH:
-            size, content = read_varints(body, content, end)
-            after = _behind(content, size, end, at)
-            found[tags[first]].append(Found(owner, content, after))
+        if first in tags and first & 7 == LENGTH and first < 0x80 and (code == first).all():
+            begin, after = _content(body, at + 1, end)
+            found[tags[first]].append(Found(owner, begin, after))
         else:
-            after = _step(body, code, content, at, end)
-            for value, pair in tags.items():
-                mask = code == value
-                if mask.any():
-                    here = np.flatnonzero(mask)
-                    if pair[1] == LENGTH:
-                        _, begin = read_varints(body, content[here], end[here])
-                    else:
-                        begin = content[here]
-                    found[pair].append(Found(owner[here], begin, after[here]))
-                    if runs and pair[1] != LENGTH:
-                        reach = np.minimum(end[here], after[here] + window)
-                        more, behind = _run(body, value, owner[here], after[here], reach)
-                        full = int((behind - after[here]).sum()) * 2 >= int((reach - after[here]).sum())
-                        window = window * 4 if full else _WINDOW
-                        found[pair].append(more)
-                        after[here] = behind
+            after, window = _step(body, owner, at, end, tags, found, window if runs else 0)
         left = after < end
         if left.all():
             at = after
         else:
             owner, at, end = owner[left], after[left], end[left]
     else:
-        raise MalformedError(f"a message has more than {MAX_FIELDS} fields", int(at[0]))
+        if len(owner):
+            raise MalformedError(f"a message has more than {MAX_FIELDS} fields", int(at[0]))
     return {pair: join(parts) for pair, parts in found.items()}
+
+
+def _step(
+    body: Bytes,
+    owner: Offsets,
+    at: Offsets,
+    end: Offsets,
+    tags: Mapping[int, tuple[int, int]],
+    found: dict[tuple[int, int], list[Found]],
+    window: int,
+) -> tuple[Offsets, int]:
+    """Read one field of each message, of whatever number; return the offset behind each and the next window."""
+    code, content = read_varints(body, at, end)
+    after = _pass(body, code, content, at, end)
+    for value, pair in tags.items():
+        here = np.flatnonzero(code == value)
+        if not len(here):
+            continue
+        if pair[1] == LENGTH:
+            begin, _ = _content(body, content[here], end[here])
+            found[pair].append(Found(owner[here], begin, after[here]))
+            continue
+        found[pair].append(Found(owner[here], content[here], after[here]))
+        if window:
+            reach = np.minimum(end[here], after[here] + window)
+            more, behind = _run(body, value, owner[here], after[here], reach)
+            full = int((behind - after[here]).sum()) * 2 >= int((reach - after[here]).sum())
+            window = window * 4 if full else _WINDOW
+            found[pair].append(more)
+            after[here] = behind
+    return after, window
 
 
 def _behind(content: Offsets, size: NDArray[np.uint64], end: Offsets, at: Offsets) -> Offsets:
@@ -166,7 +209,7 @@ def _behind(content: Offsets, size: NDArray[np.uint64], end: Offsets, at: Offset
     return content + size.astype(np.int64)
 
 
-def _step(body: Bytes, code: NDArray[np.uint64], content: Offsets, at: Offsets, end: Offsets) -> Offsets:
+def _pass(body: Bytes, code: NDArray[np.uint64], content: Offsets, at: Offsets, end: Offsets) -> Offsets:
     """Return the offset behind each field."""
     wire = (code & np.uint64(7)).astype(np.int64)
     number = code >> np.uint64(3)
