@@ -17,6 +17,7 @@ import pytest
 
 from sagespark.core.clock import SystemClock
 from sagespark.local.containers.images import Image
+from sagespark.local.containers.orphans import start_time
 from sagespark.local.containers.runner import ContainerRuntime
 from sagespark.local.hosting import instance as instances
 from sagespark.local.hosting.client import ContainerClient, ContainerGoneError
@@ -83,7 +84,7 @@ def test_endpoints_come_back_in_service_after_kill_9(hosting: Hosting) -> None:
     hosting = again(hosting)
     assert hosting.sm.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService"
     assert distance(hosting, name) == 6.0
-    assert all(not Path(f"/proc/{pid}").exists() for pid in former)
+    assert [start_time(pid) for pid in former] == [None]
     hosting.sm.delete_endpoint(EndpointName=name)
     hosting.sm.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     assert list((hosting.server.data / "hosting").iterdir()) == []
