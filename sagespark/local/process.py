@@ -31,6 +31,11 @@ RECORD_NAME = "service.json"
 """File in the data folder that says which process serves it, and where."""
 
 
+_children: set[int] = set()
+"""The services that this process has started and not yet waited for."""
+os.register_at_fork(after_in_child=_children.clear)
+
+
 @dataclass(frozen=True)
 class Running:
     """A service process and what reaches it.
@@ -84,10 +89,13 @@ def running(data: Path) -> Running | None:
 
 def is_service(pid: int) -> bool:
     """Tell whether a process is there and is the service: a process id may have been given to another since."""
-    with suppress(ChildProcessError):
-        # A child of this process that has ended stays in the table until it is waited for.
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
+    if pid in _children:
+        # Not yet waited for, so the number is still its own, also while it is ending.
+        with suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                return True
+        _children.discard(pid)
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -158,6 +166,7 @@ def launch(data: Path, port: int = 0, *, clock: Clock | None = None, options: tu
         process.stdout.close()
     # The service outlives this object, and `Running` ends it by its id.
     process.returncode = 0
+    _children.add(process.pid)
     found = Running(process.pid, url, data, clock.now().isoformat(timespec="seconds"))
     record = {"pid": found.pid, "url": url, "started": found.started}
     (data / RECORD_NAME).write_text(json.dumps(record) + "\n")

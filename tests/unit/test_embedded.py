@@ -27,10 +27,11 @@ def test_the_session_of_a_service_is_complete() -> None:
 
 
 def test_nothing_happens_in_the_constructor(tmp_path: Path) -> None:
+    former = SageMakerSession.getActiveSession()
     local = LocalSageMaker(data=tmp_path / "data")
     assert not (tmp_path / "data").exists()
     assert not local.running
-    assert SageMakerSession.getActiveSession() is None
+    assert SageMakerSession.getActiveSession() is former
     for name in ("session", "url", "data", "log", "pid"):
         with pytest.raises(SageSparkError, match="not running"):
             getattr(local, name)
