@@ -131,7 +131,7 @@ def to_matrix(rows: Features, layout: FrameLayout, width: int | None, says: str)
     width : int or None
         The number of features that every row must have; None: as the first.
     says : str
-        Who asks for ``width``, as in "the model takes 4".
+        Who asks for ``width``, as in "the model takes {width}"; not looked at where that is None.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def to_matrix(rows: Features, layout: FrameLayout, width: int | None, says: str)
     with np.errstate(over="ignore"):
         narrow = rows.values.flat.astype(np.float32, copy=False)
     if width is None and len(rows.sizes):
-        width = int(rows.sizes[0])
+        width, says = int(rows.sizes[0]), "the rows before have {width}"
     bad = [error for check in _checks(rows, layout, narrow, width, says) if (error := check()) is not None]
     if bad:
         raise min(bad, key=lambda error: error.position)

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from sagespark.aws import runtime
 from sagespark.aws.session import SageMakerSession
 from sagespark.codecs import recordio
-from sagespark.codecs.assemble import concatenate
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
 from sagespark.codecs.registry import codec
 from sagespark.core.errors import CodecError, DataError, InvocationError
 from sagespark.data.frame import FrameLayout
+from sagespark.data.joining import concatenate
 
 MAX_PAYLOAD_BYTES = 6 << 20
 """Bytes that a real-time endpoint takes (BodyBlob in botocore's sagemaker-runtime model)."""
@@ -158,10 +158,10 @@ class Invoker:
                     size += int(ends[stop - 1]) - taken
                     start = stop
                 if start < count or records == most:
-                    yield concatenate(held, "features")
+                    yield concatenate(held)
                     held, records, size = [], 0, 0
         if held:
-            yield concatenate(held, "features")
+            yield concatenate(held)
 
     def _sizes(self, batch: Matrix) -> NDArray[np.int64]:
         """Return the bytes of each row: exact where the format tells, else about."""
