@@ -18,6 +18,7 @@ from sagespark.codecs.recordio.framing import CONTENT_TYPE
 from sagespark.codecs.recordio.stream import Readable
 from sagespark.codecs.recordio.stream import pieces as stream_pieces
 from sagespark.codecs.recordio.tensors import Wanted
+from sagespark.core.errors import CodecError
 
 _KEY = KEY.encode()
 
@@ -71,7 +72,9 @@ def encode_tensors(
 
 
 def _encode(rows: int, made: tuple[Column, ...], out: Any) -> memoryview:
-    if all(c.fixed for c in made):
+    if not rows:
+        target = np.empty(0, np.uint8)
+    elif all(c.fixed for c in made):
         plan = fixed.layout(made)
         target = _target(rows * len(plan), out)
         fixed.encode(made, plan, rows, target)
@@ -217,9 +220,15 @@ def iter_blocks(stream: Readable, block_bytes: int = 1 << 22, *, width: int | No
     CodecError
         As :func:`decode`, with the offset in the stream; also if the stream ends inside a record.
     """
+    labelled = None
     for base, piece in stream_pieces(stream, block_bytes):
         rows = _decode_rows(piece, base, width, None)
         width = rows.features.shape[1]
+        size = 0 if rows.labels is None else rows.labels[:1].size
+        if labelled not in (None, size):
+            message = f"rows must have equally many labels, but have {size}, those before {labelled}"
+            raise CodecError(message, contentType=CONTENT_TYPE, offset=base)
+        labelled = size
         yield rows
 
 

@@ -22,7 +22,7 @@ def recognise(body: Bytes) -> Layout | None:
     if magic != MAGIC or size > len(body) - HEADER:
         return None
     record = body[: HEADER + (size + 3 & -4)].tobytes()
-    if any(record[HEADER + size :]):
+    if len(record) % 4 or any(record[HEADER + size :]):
         return None
     try:
         slots = tuple(_slot(record, side, lo, hi) for side, lo, hi in _fields(record, HEADER, HEADER + size, (1, 2)))

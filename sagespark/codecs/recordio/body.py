@@ -65,8 +65,9 @@ def _general(
         found = tensors.read(frames.body, frames.start[start:stop], frames.stop[start:stop], wanted)
         for key, part in found.items():
             if start == 0:
-                # An entry of a sparse row takes at least one byte for its key and those of its value.
-                most = int(frames.stop[-1]) // (part.values.itemsize + 1) if part.values.dtype.kind == "f" else 0
+                # An entry of a sparse row takes at least one byte for its key, and those of its value.
+                least = 1 + (part.values.itemsize if part.values.dtype.kind == "f" else 1)
+                most = int(frames.stop[-1]) // least
                 stacks[key] = assemble.Stack(rows, most, reuse.get(key))
             if key in stacks:
                 name = tensors.title(*key)

@@ -35,23 +35,23 @@ def pieces(stream: Readable, block_bytes: int) -> Iterator[tuple[int, NDArray[np
         If the stream ends inside a record, or a record does not begin where it must.
     """
     base = 0
-    held = bytearray()
+    held = b""
     target = block_bytes
     while True:
-        while len(held) < target and (data := stream.read(target - len(held))):
-            held += data
-        if not held:
+        parts, size = [held], len(held)
+        while size < target and (data := stream.read(target - size)):
+            parts.append(data)
+            size += len(data)
+        if not size:
             return
+        held = b"".join(parts)
         view = np.frombuffer(held, np.uint8)
         with reported(framing.CONTENT_TYPE, base):
             end = framing.whole(view)
-            if not end and len(held) < target:
+            if not end and size < target:
                 framing.find(view)  # raises: the stream is over, and no whole record is left
         if end:
-            yield base, view[:end].copy()
+            yield base, view[:end]
             base += end
-            target = max(block_bytes, len(held) - end)
-            rest = view[end:].tobytes()
-            held = bytearray(rest)
-        else:
-            target = 2 * max(len(held), block_bytes)
+            held = held[end:]
+        target = max(block_bytes, 0 if end else 2 * size)

@@ -128,8 +128,14 @@ def _tensors(
         # The fields of a level are in order of offset, so the order of the rows is broken only by a name given twice:
         # there the last counts, as in every protobuf reader.
         order = np.argsort(rows, kind="stable")
-        last = order[np.append(rows[order][1:] != rows[order][:-1], True)]
-        rows, mine = rows[last], mine.at(last)
+        counts = np.append(rows[order][1:] != rows[order][:-1], True)
+        _values(body, rows[order[~counts]], mine.at(order[~counts]), where)  # those that do not count must be whole too
+        rows, mine = rows[order[counts]], mine.at(order[counts])
+    return _values(body, rows, mine, where)
+
+
+def _values(body: Bytes, rows: Offsets, mine: wire.Found, where: str) -> Tensors | None:
+    """Return the tensors of messages Value, or None where they hold bytes."""
     kinds = wire.split(body, mine.start, mine.stop, dict.fromkeys((*TENSORS, BYTES_FIELD), (wire.LENGTH,)))
     present = [n for n in (*TENSORS, BYTES_FIELD) if len(kinds[n, wire.LENGTH])]
     if present == [BYTES_FIELD]:

@@ -71,11 +71,9 @@ def read_varints(body: Bytes, at: Offsets, stop: Offsets) -> tuple[NDArray[np.ui
     more = byte >= 0x80
     value = (byte & 0x7F).astype(np.uint64)
     behind = at + 1
-    for i in range(1, LONGEST + 1):
+    for i in range(1, LONGEST):
         if not more.any():
             break
-        if i == LONGEST:
-            raise MalformedError("a varint is longer than 10 bytes", int(at[np.flatnonzero(more)[0]]))
         byte = body.take(at + i, mode="clip")
         if i == LONGEST - 1 and (more & (byte > 1)).any():
             raise MalformedError("a varint does not fit 64 bits", int(at[np.flatnonzero(more & (byte > 1))[0]]))
@@ -200,9 +198,11 @@ def _step(
 
 def _behind(content: Offsets, size: NDArray[np.uint64], end: Offsets, at: Offsets) -> Offsets:
     room = end - content
-    long = size > room.astype(np.uint64)
-    if long.any():
-        i = int(np.flatnonzero(long)[0])
+    wrong = np.flatnonzero((room < 0) | (size > np.maximum(room, 0).astype(np.uint64)))
+    if len(wrong):
+        i = int(wrong[0])
+        if room[i] < 0:
+            raise MalformedError("a varint reaches over the end of its message", int(at[i]))
         raise MalformedError(
             f"a field of {int(size[i])} bytes reaches over the end of its message, {int(room[i])} are left", int(at[i])
         )
