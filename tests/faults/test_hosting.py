@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import textwrap
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
-import numpy as np
 import pytest
 
 from sagespark.core.clock import SystemClock
@@ -23,19 +21,10 @@ from sagespark.local.hosting import instance as instances
 from sagespark.local.hosting.client import ContainerClient, ContainerGoneError
 from sagespark.local.hosting.instance import Instance, State
 from support.containers import PYTHON, RUN, SERVER, Lines, isolated, opt_ml, wait_gone
-from support.endpoints import Hosting
+from support.endpoints import Hosting, one_centre
 from support.local_service import ServiceProcess
 
 CSV, JSON = "text/csv", "application/json"
-
-
-def one_centre(value: float) -> Any:
-    return np.array([[value], [value + 100]], np.float32)
-
-
-def distance(hosting: Hosting, name: str) -> float:
-    answer = json.loads(hosting.invoke(name, b"0\n", CSV, JSON))
-    return float(answer["predictions"][0]["distance_to_cluster"])
 
 
 def serving(data: Path) -> list[int]:
@@ -57,7 +46,7 @@ def again(hosting: Hosting) -> Hosting:
 def test_a_serving_process_that_is_killed_is_replaced(hosting: Hosting) -> None:
     clock = SystemClock()
     name = hosting.endpoint(hosting.config({"ModelName": hosting.model(one_centre(4))}))
-    assert distance(hosting, name) == 4.0
+    assert hosting.distance(name) == 4.0
     (first,) = serving(hosting.server.data)
     os.kill(first, signal.SIGKILL)
     deadline = clock.monotonic() + 30
@@ -65,7 +54,7 @@ def test_a_serving_process_that_is_killed_is_replaced(hosting: Hosting) -> None:
         assert clock.monotonic() < deadline
         clock.sleep(0.01)
     # A request waits for the container that takes its place.
-    assert distance(hosting, name) == 4.0
+    assert hosting.distance(name) == 4.0
     assert hosting.sm.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService"
     assert "its container ended" in hosting.server.log()
 
@@ -83,7 +72,7 @@ def test_endpoints_come_back_in_service_after_kill_9(hosting: Hosting) -> None:
     hosting.server.kill()
     hosting = again(hosting)
     assert hosting.sm.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService"
-    assert distance(hosting, name) == 6.0
+    assert hosting.distance(name) == 6.0
     assert [start_time(pid) for pid in former] == [None]
     hosting.sm.delete_endpoint(EndpointName=name)
     hosting.sm.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
@@ -101,7 +90,7 @@ def test_what_was_under_way_at_kill_9_is_finished(hosting: Hosting) -> None:
     hosting = again(hosting)
     for name in ("created", updated):
         assert hosting.settled(name)["EndpointStatus"] == "InService"
-        assert distance(hosting, name) == 2.0
+        assert hosting.distance(name) == 2.0
     assert hosting.sm.describe_endpoint(EndpointName=updated)["EndpointConfigName"] == second
     with pytest.raises(botocore.exceptions.ClientError, match="Could not find endpoint"):
         hosting.sm.describe_endpoint(EndpointName=deleted)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import botocore.exceptions
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from sagespark.algorithms.registry import image_uri
@@ -20,6 +23,7 @@ from support.local_service import ServiceProcess
 
 REGION = "us-east-1"
 BUCKET = default_bucket(REGION)
+ARN = f"arn:aws:sagemaker:{REGION}:123456789012"
 RESTING = ("InService", "Failed", "OutOfService")
 _numbers = itertools.count()
 
@@ -33,6 +37,17 @@ def archive(files: dict[str, bytes]) -> bytes:
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     return out.getvalue()
+
+
+def one_centre(value: float) -> NDArray[np.float32]:
+    """Return centres of which the nearest to 0 is ``value`` away."""
+    return np.array([[value], [value + 100]], np.float32)
+
+
+def refused(error: pytest.ExceptionInfo[botocore.exceptions.ClientError]) -> tuple[str, str]:
+    """Return code and message of a refusal."""
+    told = error.value.response["Error"]
+    return told["Code"], told["Message"]
 
 
 def unique(prefix: str) -> str:
@@ -108,6 +123,11 @@ class Hosting:
         )
         content: bytes = answer["Body"].read()
         return content
+
+    def distance(self, endpoint: str, **members: Any) -> float:
+        """Return the distance of the row 0 from its centre, which tells which model of :func:`one_centre` answered."""
+        body = self.invoke(endpoint, b"0\n", "text/csv", "application/json", **members)
+        return float(json.loads(body)["predictions"][0]["distance_to_cluster"])
 
     def log(self, endpoint: str) -> str:
         """Return what the endpoint's containers wrote."""
