@@ -294,7 +294,7 @@ def test_the_log_says_loudly_where_namespaces_are_off(
 ) -> None:
     from sagespark.local.containers import isolation
 
-    monkeypatch.setattr(isolation, "probe", lambda: "unshare: Operation not permitted")
+    monkeypatch.setattr(isolation, "probe", lambda folder: "unshare: Operation not permitted")
     assert isolation.detect() is False
     assert "USER NAMESPACES ARE OFF (unshare: Operation not permitted)" in caplog.text
     assert "SAGEMAKER_BASE_DIR" in caplog.text

@@ -17,6 +17,8 @@ from typing import Any
 LAUNCHER = Path(__file__).with_name("launcher.py")
 _log = logging.getLogger(__name__)
 _PROBE_SECONDS = 20.0
+PROBE = "probe-"
+"""What the name of the probe's folder begins with."""
 _PROOF = "isolation-probe"
 
 
@@ -96,19 +98,25 @@ def remove_scratch(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def probe() -> str | None:
-    """Run a program in namespaces of its own; return None where that works, else the reason why not."""
-    with tempfile.TemporaryDirectory(prefix="sagespark-probe-") as name:
-        folder = Path(name)
-        (folder / "ml").mkdir()
-        (folder / "ml" / _PROOF).touch()
-        scratch = make_scratch(folder / "scratch")
-        hosts = folder / "hosts"
+def probe(folder: Path | None = None) -> str | None:
+    """Run a program in namespaces of its own; return None where that works, else the reason why not.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where it works; None: the folder of temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix=PROBE, dir=folder) as name:
+        root = Path(name)
+        (root / "ml").mkdir()
+        (root / "ml" / _PROOF).touch()
+        scratch = make_scratch(root / "scratch")
+        hosts = root / "hosts"
         hosts.write_text("127.0.0.1 localhost\n")
         orders = {
             "isolated": True,
             "network": True,
-            "opt_ml": str(folder / "ml"),
+            "opt_ml": str(root / "ml"),
             "scratch": str(scratch),
             "hosts": str(hosts),
             "host": "probe",
@@ -126,9 +134,9 @@ def probe() -> str | None:
         return None if code == 0 else f"a probe in namespaces of its own ended with exit code {code}"
 
 
-def detect() -> bool:
-    """Tell whether containers can be isolated; the log says it, loudly where they cannot."""
-    reason = probe()
+def detect(folder: Path | None = None) -> bool:
+    """Tell whether containers can be isolated; the log says it, loudly where they cannot. See :func:`probe`."""
+    reason = probe(folder)
     if reason is None:
         _log.info("Containers run in user, mount, process and host-name namespaces of their own: /opt/ml is private")
         return True

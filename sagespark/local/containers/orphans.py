@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 from pathlib import Path
 
 from sagespark.core.clock import Clock
-from sagespark.local.containers.isolation import remove_scratch
+from sagespark.local.containers.isolation import PROBE, remove_scratch
 
 _SUFFIX = ".container"
 _PATIENCE_SECONDS = 5.0
@@ -61,6 +62,8 @@ def end_all(folder: Path, clock: Clock) -> int:
         path.unlink(missing_ok=True)
     for path in folder.glob("scratch-*"):
         remove_scratch(path)
+    for path in folder.glob(f"{PROBE}*"):
+        shutil.rmtree(path, ignore_errors=True)
     return len(alive)
 
 

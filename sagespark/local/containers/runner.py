@@ -197,7 +197,8 @@ class ContainerRuntime:
         """Whether containers get namespaces of their own; the first look tells the log."""
         with self._lock:
             if self._isolated is None:
-                self._isolated = isolation.detect()
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._isolated = isolation.detect(self._folder)
             return self._isolated
 
     def start(self) -> None:
