@@ -129,7 +129,7 @@ def test_a_wide_sparse_row_is_never_made_dense() -> None:
         ([[1.0, float("inf")]], 0, "element 1 is infinite", "inf"),
         ([[1.0, -1e300]], 0, "element 1 is -1e+300, beyond float32", "-1e+300"),
         ([[1.0, None]], 0, "element 1 is null", "null"),
-        ([[1.0], [1.0, 2.0]], 1, "it has 2 features, but the model takes 1", "2"),
+        ([[1.0], [1.0, 2.0]], 1, "it has 2 features, but the rows before have 1", "2"),
         ([[]], 0, "no features", "[]"),
         ([(0, {})], 0, "no features", "[]"),
         ([(4, {2: float("nan")})], 0, "element 2 is NaN", "nan"),
