@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from functools import partial
 from types import FrameType
 
 from sagespark.ml import reaper
@@ -19,7 +20,7 @@ def delete_when_dropped(holder: object, made: Made) -> None:
 
 def _drop(made: Made) -> None:
     if any(r.kind in {cls.kind for cls in HANDLES} for r in made.resources):
-        reaper.put(made.delete_hosting)
+        reaper.put(partial(made.delete_hosting, wait=False))
 
 
 def in_model_selection() -> bool:

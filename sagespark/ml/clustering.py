@@ -83,7 +83,7 @@ class KMeansModel(KMeansModelParams, HostedModel):
         """
         if not self.hasSummary:
             raise RuntimeError(f"No training summary available for this {type(self).__name__}")
-        return KMeansSummary(self, self._kept["training"])
+        return KMeansSummary(*self._kept["training"])
 
     def _centers(self) -> NDArray[np.float64]:
         record = self._hosting()
@@ -111,7 +111,8 @@ class KMeans(KMeansParams, HasTestDataset, AlgorithmEstimator[KMeansModel]):
 
     def _model(self, record: HostingRecord, dataset: DataFrame) -> KMeansModel:
         model = super()._model(record, dataset)
-        model._kept["training"] = self._split(dataset)["train"]
+        # The summary goes by the columns of now: the model's may be set to others later.
+        model._kept["training"] = (model.copy(), self._split(dataset)["train"])
         return model
 
 

@@ -36,8 +36,13 @@ class Made:
         self.resources = [r for r in self.resources if r not in mine]
         return bool(mine)
 
-    def delete_hosting(self) -> None:
+    def delete_hosting(self, wait: bool = True) -> None:
         """Delete endpoint, endpoint config and model, in this order; what is gone already is fine.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait until the endpoint is gone.
 
         Raises
         ------
@@ -50,7 +55,7 @@ class Made:
                 try:
                     handle = cls(self.session, resource.name)
                     if isinstance(handle, Endpoint):
-                        _delete_endpoint(handle)
+                        _delete_endpoint(handle, wait)
                     else:
                         handle.delete()
                     self.drop(resource)
@@ -62,7 +67,7 @@ class Made:
             raise first
 
 
-def _delete_endpoint(endpoint: Endpoint) -> None:
+def _delete_endpoint(endpoint: Endpoint, wait: bool) -> None:
     try:
         endpoint.delete()
     except ServiceError:
@@ -72,4 +77,5 @@ def _delete_endpoint(endpoint: Endpoint) -> None:
         with suppress(EndpointFailedError):
             endpoint.wait(timeout=DELETE_TIMEOUT)
         endpoint.delete()
-    endpoint.wait_deleted(DELETE_TIMEOUT)
+    if wait:
+        endpoint.wait_deleted(DELETE_TIMEOUT)

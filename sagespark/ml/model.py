@@ -49,27 +49,27 @@ class HostedModel(Stage, Model):
     @property
     def endpointName(self) -> str | None:
         """Name of the endpoint, None while there is none."""
-        return self._hosting().endpointName
+        return None if self._record is None else self._record.endpointName
 
     @property
     def modelName(self) -> str | None:
         """Name of SageMaker's model, None while there is none."""
-        return self._hosting().modelName
+        return None if self._record is None else self._record.modelName
 
     @property
     def modelData(self) -> str | None:
         """S3 URI of the artifact, None where only an endpoint is known."""
-        return self._hosting().modelData
+        return None if self._record is None else self._record.modelData
 
     @property
     def trainingJobName(self) -> str | None:
         """Name of the training job, None where the model came another way."""
-        return self._hosting().trainingJobName
+        return None if self._record is None else self._record.trainingJobName
 
     @property
     def createdResources(self) -> tuple[Resource, ...]:
         """What this package created for the model and is still there, in order of creation."""
-        return self._hosting().created
+        return () if self._record is None else self._record.created
 
     def setSagemakerSession(self, value: SageMakerSession | None) -> Self:
         """Reach the model's resources by this session, of the same account and region; for all copies."""

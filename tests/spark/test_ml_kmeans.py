@@ -323,8 +323,3 @@ def test_parquet_cached_and_joined_inputs(spark: Any, fitted: KMeansModel, digit
     for frame in (stored, stored.cache(), joined):
         assert {r.id: r.prediction for r in fitted.transform(frame).collect()} == expected
     stored.unpersist()
-
-
-def test_a_model_without_a_record_says_what_to_do() -> None:
-    with pytest.raises(ValidationError, match="fit an estimator, load one, or use fromTrainingJob"):
-        _ = KMeansModel().endpointName

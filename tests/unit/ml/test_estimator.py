@@ -123,7 +123,9 @@ def test_names_fit_whatever_the_prefix(aws: SageMakerSession) -> None:
 
 
 def test_a_model_of_nothing_says_what_to_do() -> None:
-    for use in (lambda m: m.endpointName, lambda m: m.delete(), lambda m: m.clusterCenters()):
+    assert KMeansModel().endpointName is None
+    assert KMeansModel().createdResources == ()
+    for use in (lambda m: m.deploy(), lambda m: m.delete(), lambda m: m.clusterCenters()):
         with pytest.raises(ValidationError, match="fit an estimator, load one, or use fromTrainingJob"):
             use(KMeansModel())
     with pytest.raises(RuntimeError, match="No training summary available for this KMeansModel"):
