@@ -323,3 +323,35 @@ def test_parquet_cached_and_joined_inputs(spark: Any, fitted: KMeansModel, digit
     for frame in (stored, stored.cache(), joined):
         assert {r.id: r.prediction for r in fitted.transform(frame).collect()} == expected
     stored.unpersist()
+
+
+def test_wide_sparse_rows_are_never_made_dense(spark: Any, session: Any) -> None:
+    width = 100_000
+    rng = np.random.default_rng(0)
+    groups = [np.sort(rng.choice(width, 40, replace=False)) for _ in range(2)]
+    rows = [(i, Vectors.sparse(width, groups[i % 2].tolist(), (rng.random(40) + 1).tolist())) for i in range(60)]
+    wide = spark.createDataFrame(rows, ["id", "features"]).coalesce(1)
+    with km(k=2).fit(wide) as model:
+        assert model.numFeatures == width
+        answer = [r.prediction for r in model.transform(wide).orderBy("id").collect()]
+        assert answer == [answer[0], 1 - answer[0]] * 30
+        assert model.predict(rows[0][1]) == answer[0]
+        assert model.summary.clusterSizes == [30, 30]
+        costs = model.summary._totals()[1]
+        assert costs.sum() == pytest.approx(model.summary.trainingCost, rel=1e-6)
+
+
+def test_an_earlier_filter_is_pushed_down_and_unused_columns_are_not_read(
+    spark: Any, fitted: KMeansModel, digits: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "digits.parquet")
+    digits.write.parquet(path)
+    frame = fitted.transform(spark.read.parquet(path).filter("id > 500")).select("id", "prediction")
+    capsys.readouterr()
+    frame.explain()
+    text = capsys.readouterr().out
+    assert "GreaterThan(id,500)" in text
+    read = text[text.index("ReadSchema") :]
+    assert "features" in read
+    assert "name" not in read
+    assert frame.count() == 99
