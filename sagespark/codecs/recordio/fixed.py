@@ -112,15 +112,20 @@ def encode(columns: tuple[Column, ...], plan: Layout, rows: int, out: Bytes) -> 
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, as a cast does
         for start in range(0, rows, step):
             count = min(step, rows - start)
-            for (column, slot), target in zip(filled, targets, strict=True):
+            for (column, _), target in zip(filled, targets, strict=True):
                 values = np.ascontiguousarray(column.matrix[start : start + count], column.dtype)
-                target[:count] = values.reshape(-1).view(f"V{slot.size}")
+                target[:count] = values.reshape(-1).view(target.dtype)
             out[start * stride : (start + count) * stride] = block[: count * stride]
 
 
 def items(buffer: Bytes, offset: int, size: int, stride: int, count: int) -> NDArray[Any]:
     """Return ``size`` bytes at ``offset`` of each record as opaque items, which numpy copies with memmove."""
-    return np.ndarray((count,), f"V{size}", buffer, offset, (stride,))
+    return np.ndarray((count,), _kind(size), buffer, offset, (stride,))
+
+
+def _kind(size: int) -> str:
+    """Return the type of opaque items; that of a word where there is one, which numpy copies without a call."""
+    return f"<u{size}" if size in (4, 8) else f"V{size}"
 
 
 def decode(body: Bytes, plan: Layout, into: list[NDArray[Any]]) -> bool:
@@ -142,7 +147,7 @@ def decode(body: Bytes, plan: Layout, into: list[NDArray[Any]]) -> bool:
     """
     stride = len(plan)
     rows = len(body) // stride
-    targets = [a.reshape(-1).view(f"V{s.size}") if s.size else None for a, s in zip(into, plan.slots, strict=True)]
+    targets = [a.reshape(-1).view(_kind(s.size)) if s.size else None for a, s in zip(into, plan.slots, strict=True)]
     # A gap may reach into the next record's head, so the last record is read from a copy with such a head behind it.
     head = next((s.offset for s in plan.slots if s.size > SMALL), 0)
     pattern = np.frombuffer(plan.record[:head], np.uint8)
@@ -186,18 +191,18 @@ class _Gap:
         rows: int,
         targets: list[NDArray[Any] | None],
     ) -> None:
-        self._size = size = end - begin
+        size = end - begin
         common = (plan.record + plan.record)[begin:end]
-        room = step * size + 7 & -8  # compared as words; what is beyond the last row never changes
-        self._scratch = np.frombuffer((common * (step + 8))[:room], np.uint8).copy()
-        self._words = self._scratch.view(np.uint64)
-        self._pattern = self._words.copy()
-        self._rows = self._scratch[: step * size].view(f"V{size}")
+        # Compared as a whole, by memcmp; what is beyond the last row of a block never changes.
+        self._pattern = common * step
+        self._bytes = bytearray(self._pattern)
+        scratch = np.frombuffer(self._bytes, np.uint8)
+        self._rows = scratch.view(f"V{size}")
         self._source = items(buffer, begin, size, len(plan), rows)
         self._slots = [
             (
-                items(self._scratch, s.offset - begin, s.size, size, step),
-                np.frombuffer(common, f"V{s.size}", 1, s.offset - begin),
+                items(scratch, s.offset - begin, s.size, size, step),
+                np.frombuffer(common, _kind(s.size), 1, s.offset - begin),
                 target,
             )
             for s, target in zip(plan.slots, targets, strict=True)
@@ -211,4 +216,4 @@ class _Gap:
         for slot, common, target in self._slots:
             target[first + start : first + stop] = slot[:count]
             slot[:] = common
-        return bool((self._words == self._pattern).all())
+        return self._bytes == self._pattern

@@ -178,7 +178,7 @@ def _write(program: list[_Piece], areas: list[_Flat], rows: slice, payload: Offs
     framing = np.array([MAGIC, 0], "<u4").view(np.uint8).tobytes()
     texts = [p.content if isinstance(p, _Text) else bytes(s) for p, s in zip(program, spans, strict=True)]
     matrix[:] = np.frombuffer(b"".join([framing, *texts, bytes(3)]), np.uint8)
-    items(matrix, 4, 4, total, len(payload))[:] = payload.astype("<u4").view("V4")
+    items(matrix, 4, 4, total, len(payload))[:] = payload
     for piece, start in zip(program, starts, strict=False):
         if isinstance(piece, _Number):
             _put_number(matrix, keep, start, piece.values[rows], piece.size)
