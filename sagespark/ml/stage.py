@@ -74,6 +74,12 @@ class Stage(StageParams, MLWritable, MLReadable[Any]):
         """Return a reader: ``read().sagemakerSession(session).load(path)``."""
         return StageReader(cls)
 
+    @classmethod
+    def load(cls, path: str) -> Self:
+        """Return the stage that was saved to a path, with the active session; see `read`. Creates nothing in AWS."""
+        stage: Self = cls.read().load(path)
+        return stage
+
     def _saved(self) -> dict[str, Any]:
         """Return what is saved beside the Params."""
         return {}

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sagespark.aws.session import SageMakerSession
 from sagespark.aws.training_job import TrainingJob
+from sagespark.ml import listeners, progress
+from sagespark.ml.clustering import KMeans
 from sagespark.ml.listeners import JobEvent, Listener, Watch, tell
 from sagespark.ml.progress import ProgressListener, with_progress
 from support.scripted import Script, error
@@ -175,3 +180,27 @@ def test_the_display_is_there_unless_another_is() -> None:
     recorder = Recorder()
     assert with_progress([recorder, mine]) == (recorder, mine)
     assert [type(one) for one in with_progress([recorder])] == [Recorder, ProgressListener]
+
+
+def test_a_notebook_gets_the_bar_and_without_widgets_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tqdm.std
+
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert ProgressListener(stream=io.StringIO()).wantsLog
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)
+    assert progress._tqdm() is tqdm.std.tqdm
+    shell.kernel = None
+    assert not ProgressListener(stream=io.StringIO()).wantsLog
+
+
+def test_listeners_of_the_process_hear_of_every_stage(aws: SageMakerSession) -> None:
+    mine, everybody = Recorder(), Recorder()
+    listeners.add_everywhere(everybody)
+    try:
+        stage = KMeans(sagemakerSession=replace(aws, listeners=(mine,)), listeners=[ProgressListener("off")])
+        heard = stage._all_listeners(stage._known_session())
+        assert heard[:2] == (everybody, mine)
+    finally:
+        listeners.remove_everywhere(everybody)
+    assert everybody not in stage._all_listeners(stage._known_session())
