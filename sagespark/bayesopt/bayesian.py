@@ -17,7 +17,7 @@ from sagespark.bayesopt.search import maximise
 from sagespark.bayesopt.sobol import sobol
 from sagespark.bayesopt.space import Config
 from sagespark.bayesopt.strategy import Strategy, copy_of
-from sagespark.bayesopt.surrogate import MEMBERS, NOISY, Surrogate, fit, surrogate
+from sagespark.bayesopt.surrogate import MEMBERS, NOISY, Surrogate, fit, is_related, surrogate
 from sagespark.bayesopt.threads import one_thread
 from sagespark.bayesopt.trial import Trial
 
@@ -31,7 +31,7 @@ class Bayesian(Strategy):
     """Models the objective by Gaussian processes, and asks where improvement is most expected.
 
     1. The first points are those of a scrambled Sobol sequence, ``min(2 d + 1, 12)`` of them for ``d`` parameters;
-       fewer where observations were added.
+       fewer where observations were added and turn out to be of use.
     2. Then a member of the surrogate (:mod:`surrogate`), in turn another one, is fitted to all that is known, and
        the configuration with the largest log expected improvement is asked for. A pending trial counts as
        observed at its posterior mean; failed ones count as worst, and the chance of success multiplies expected
@@ -49,11 +49,17 @@ class Bayesian(Strategy):
         data = encode(self.space, self._log, self._sign, self.seed)
         asked = len(self._log.trials)
         values = 0 if data is None else int(np.count_nonzero(~data.failed))
-        first = min(2 * len(self.space) + 1, FIRST_MOST) - len(self._log.added)
+        first = min(2 * len(self.space) + 1, FIRST_MOST) - (len(self._log.added) if self._is_added_useful() else 0)
         if data is None or asked < first or values < 3:
             return self._first(), None, None
         with one_thread():
             return self._model(data)
+
+    def _is_added_useful(self) -> bool:
+        """Tell whether what was added stands for first points: not once two members found it unlike what was told."""
+        thetas = self._log.state["thetas"] if self._log.state else []
+        unlike = [t for t in thetas if t is not None and not is_related(t, len(self.space))]
+        return len(unlike) < 2
 
     def _first(self) -> Config:
         """Return the next point of the sequence that was not used."""

@@ -30,6 +30,8 @@ from sagespark.bayesopt.kernel import deltas, matern52
 from sagespark.bayesopt.outputs import Warped
 from sagespark.bayesopt.scaling import Floats
 
+MERGED = 6.0
+"""``atanh r`` of a task that is taken for the own one: ``r = 1``, and no difference in level."""
 Density = Callable[[Floats], tuple[float, Floats]]
 """Log density of ``theta`` up to a constant, and its gradient."""
 
@@ -65,6 +67,12 @@ class Pairs:
             self.apart = self.first != self.second
 
 
+def correlations(atanh_r: Floats) -> Floats:
+    """Return ``r`` of every task, the own one first: shape (..., 1 + T) for (..., T). At ``MERGED``, ``r`` is 1."""
+    r = np.where(atanh_r >= MERGED, 1.0, np.tanh(atanh_r))
+    return np.concatenate([np.ones((*r.shape[:-1], 1)), r], axis=-1)
+
+
 def design(tasks: NDArray[np.int64], offsets: Sequence[float]) -> Floats:
     """Return ``H``, shape (n, 1 + T)."""
     indicators = np.eye(len(offsets) + 1)[tasks][:, 1:] * np.asarray(offsets, dtype=np.float64)
@@ -90,7 +98,7 @@ class Evidence:
         """Return the negative log posterior density and its gradient; infinite where K is not positive definite."""
         pairs = self.pairs
         d, n = len(pairs.delta), pairs.n
-        w, r = np.exp(theta[:d]), np.concatenate([[1.0], np.tanh(theta[d + 3 :])])
+        w, r = np.exp(theta[:d]), correlations(theta[d + 3 :])
         amplitude, noise = math.exp(theta[d]), math.exp(theta[d + 1])
         warped = self.warp(float(theta[d + 2]))
         k, dk = matern52(w @ pairs.delta)

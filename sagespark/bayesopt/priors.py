@@ -10,8 +10,9 @@ in units of the encoded cube, whose side is 1. Constants that do not depend on `
 
 A category's ``w`` says how much two categories differ, not how far they lie apart: ``log l ~ Normal(0, 1)`` in both.
 The amplitude has ``Gamma(2, 1)``, with its mode where the outputs are scaled to; the noise variance ``Gamma(1.1, 30)``,
-which falls slowly from small to large values; ``t`` a normal density about the identity. Another task's ``atanh r`` is
-normal about 3.5 where it is said to be the same objective (``r = 0.998``), about 1 where it is not (``r = 0.76``).
+which falls slowly from small to large values; ``t`` a normal density about the identity. Another task's ``atanh r`` has
+a Cauchy density, about 3 where it is said to be the same objective (``r = 0.995``), about 1 where it is not
+(``r = 0.76``): its tails let a task be found unrelated, or even opposed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Bounds = tuple[float, float]
 LOG_W: Bounds = (-8.0, 9.5)
 LOG_AMPLITUDE: Bounds = (math.log(1e-2), math.log(1e2))
 LOG_NOISE: Bounds = (math.log(1e-6), math.log(2.0))
-ATANH_R: Bounds = (-4.0, 6.0)
+ATANH_R: Bounds = (-4.0, 5.0)
 T_CENTRE = {"raw": 1.0, "power": 1.0, "shift": -2.0}
 T_DEVIATION = {"raw": 1.0, "power": 1.0, "shift": 2.0}
 T_BOUNDS: dict[str, Bounds] = {"raw": (1.0, 1.0), "power": (-2.0, 4.0), "shift": (-6.0, 8.0)}
@@ -41,13 +42,13 @@ class Relation:
     """What is believed of another task before its observations are compared with the own ones."""
 
     atanh_r: float
-    """Mean of ``atanh r``, whose deviation is 1."""
+    """Centre of ``atanh r``, whose scale is 1."""
     offset: float
     """Deviation of its level from the own one, in units of the outputs' deviation."""
 
 
 RELATED = Relation(1.0, 0.5)
-SAME = Relation(3.5, 0.05)
+SAME = Relation(3.0, 0.05)
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class Prior:
         gradient[d] = 1.0 - a
         gradient[d + 1] = 0.1 - 30.0 * noise
         gradient[d + 2] = -away / T_DEVIATION[self.family]
-        gradient[d + 3 :] = -apart
-        return value - 0.5 * float(apart @ apart), gradient
+        gradient[d + 3 :] = -2.0 * apart / (1.0 + apart * apart)
+        return value - float(np.sum(np.log1p(apart * apart))), gradient
 
     @property
     def bounds(self) -> list[Bounds]:

@@ -14,11 +14,11 @@ import numpy as np
 from scipy.optimize import minimize
 
 from sagespark.bayesopt.data import Data
-from sagespark.bayesopt.evidence import Evidence, Pairs
+from sagespark.bayesopt.evidence import MERGED, Evidence, Pairs
 from sagespark.bayesopt.logei import log_ei
 from sagespark.bayesopt.outputs import Family, inverse
 from sagespark.bayesopt.posterior import Posteriors, condition
-from sagespark.bayesopt.priors import LengthScales, Prior
+from sagespark.bayesopt.priors import SAME, LengthScales, Prior
 from sagespark.bayesopt.scaling import Floats
 
 MEMBERS: tuple[tuple[LengthScales, Family], ...] = (
@@ -31,6 +31,10 @@ TWO_STARTS = 60
 """Up to this many observations the search also starts afresh: the density may have several modes, fits are cheap."""
 COLD, WARM = 40, 12
 """Steps of a search from the prior's start, and from the last fit."""
+RELATED_FROM = 0.5
+"""Correlation from which a task is like the own one."""
+TRUST = 3.0
+"""Log odds before any evidence that what was added as the same objective is the same."""
 NOISY = 1e-3
 """Noise variance, in units of the outputs' variance, above which the best value seen is not believed."""
 
@@ -46,22 +50,69 @@ def fit(data: Data, members: Sequence[int], previous: Sequence[Sequence[float] |
     previous : sequence of (sequence of float or None)
         Hyperparameters of every member from earlier fits.
     """
-    pairs = Pairs(data.X, data.space.categorical, data.tasks, data.offsets)
     thetas: list[list[float] | None] = [None if p is None else list(p) for p in previous]
+    apart = Pairs(data.X, data.space.categorical, data.tasks, data.offsets)
+    # What was added as the same objective is taken for own evaluations, until the own ones say otherwise.
+    same = np.array([relation == SAME for relation in data.relations], dtype=bool)
+    together = Pairs(data.X, data.space.categorical, data.tasks, tuple(np.where(same, 0.0, data.offsets)))
     for i in members:
         lengthscales, family = MEMBERS[i]
         prior = Prior(lengthscales, family, data.space.categorical, data.relations)
-        evidence = Evidence(pairs, partial(data.warp, family), prior)
-        last = thetas[i]
-        starts = [] if last is None else [(extend(last, prior), WARM)]
-        if last is None or len(data.v) <= TWO_STARTS:
-            starts.append((prior.start, COLD))
-        found = [
-            minimize(evidence, x, jac=True, method="L-BFGS-B", bounds=prior.bounds, options={"maxiter": steps})
-            for x, steps in starts
-        ]
-        thetas[i] = min(found, key=lambda f: float(f.fun)).x.tolist()
+        warp = partial(data.warp, family)
+        last = None if thetas[i] is None else extend(thetas[i] or [], prior)
+        merged = same.any() and (last is None or bool(np.all(last[-len(same) :][same] >= MERGED)))
+        found = []
+        if not same.any() or not merged or _doubts(data):
+            found.append(_mode(Evidence(apart, warp, prior), prior, None if merged else last, prior.bounds))
+        if same.any() and (merged or _doubts(data)):
+            tail = [(MERGED, MERGED) if s else bound for s, bound in zip(same, prior.bounds[-len(same) :], strict=True)]
+            bounds = prior.bounds[: -len(same)] + tail
+            value, theta = _mode(Evidence(together, warp, prior), prior, last, bounds)
+            # The prior's density there is beside the point: merging is a hypothesis of its own, and the one believed.
+            value -= TRUST + float(np.count_nonzero(same)) * float(np.log1p((MERGED - SAME.atanh_r) ** 2))
+            found.append((value, theta))
+        thetas[i] = min(found, key=lambda f: f[0])[1].tolist()
     return thetas
+
+
+def _mode(
+    evidence: Evidence, prior: Prior, last: Floats | None, bounds: Sequence[tuple[float, float]]
+) -> tuple[float, Floats]:
+    """Return the least negative log posterior density that was found, and where."""
+    d = len(prior.categorical)
+    starts = [] if last is None else [(last, WARM)]
+    if last is None or evidence.pairs.n <= TWO_STARTS:
+        starts.append((prior.start, COLD))
+    if evidence.pairs.others and (last is None or evidence.pairs.n <= TWO_STARTS):
+        # tanh is flat where tasks are alike, so a task that is not has to be met half-way.
+        for relation in (0.0, -1.5):
+            start = prior.start
+            start[d + 3 :] = relation
+            starts.append((start, COLD))
+    low, high = np.array(bounds).T
+    best = (np.inf, np.clip(prior.start, low, high))
+    for x, steps in starts:
+        options = {"maxiter": steps}
+        found = minimize(evidence, np.clip(x, low, high), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        if float(found.fun) < best[0]:
+            best = (float(found.fun), np.asarray(found.x))
+    return best
+
+
+def is_related(theta: Sequence[float], d: int) -> bool:
+    """Tell whether a fitted member finds any added task to be clearly like the own one; True where none was added."""
+    relations = np.tanh(theta[d + 3 :])
+    return len(relations) == 0 or bool(np.max(relations) >= RELATED_FROM)
+
+
+def _doubts(data: Data) -> bool:
+    """Tell whether it is time to ask again if what was added is the same objective.
+
+    Counts of own values are taken in fours, so that each member has its turn: all up to 12, then ever more rarely.
+    """
+    own = int(np.count_nonzero(data.own))
+    four = own // 4
+    return own >= 2 and (four <= 2 or four & (four - 1) == 0 or (four % 2 == 0 and len(data.v) <= 150))
 
 
 def extend(theta: Sequence[float], prior: Prior) -> Floats:

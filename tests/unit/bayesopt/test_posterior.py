@@ -9,7 +9,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from sagespark.bayesopt.evidence import Evidence, Pairs
 from sagespark.bayesopt.outputs import FEW, inverse, transform
-from sagespark.bayesopt.posterior import condition
+from sagespark.bayesopt.posterior import BELIEF, condition
 from sagespark.bayesopt.priors import RELATED, SAME, Prior
 
 NONE = np.empty((0, 3))
@@ -119,10 +119,10 @@ def test_a_believed_point_leaves_the_mean_and_takes_variance_away() -> None:
     (mu, sigma), (mu_after, sigma_after) = before.moments(points), after.moments(points)
     assert np.max(np.abs(mu - mu_after)) < 1e-9
     assert (sigma_after < sigma).all()
-    assert (sigma_after[:2] < 0.1 * sigma[:2] + 0.01).all()
-    # The same as an observation of the mean itself.
-    told = condition(np.concatenate([X, pending]), np.concatenate([z, mu[:2, 0]])[None], NONE, (False,) * 3, theta)
-    assert np.max(np.abs(told.moments(points)[1] - sigma_after)) < 1e-9
+    # One believed point: an observation with the noise and BELIEF of the amplitude, so s2' = s2 - s2^2 / (s2 + both).
+    one = condition(X, z[None], pending[:1], (False,) * 3, theta).moments(pending[:1])[1][0, 0] ** 2
+    s2, both = sigma[0, 0] ** 2, np.exp(-9.0) + BELIEF * np.exp(0.3)
+    assert one == pytest.approx(s2 - s2**2 / (s2 + both), abs=1e-9)
 
 
 def test_equal_points_do_not_break_the_factorisation() -> None:
