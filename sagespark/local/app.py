@@ -28,6 +28,7 @@ from sagespark.local.services.s3 import S3Buckets
 from sagespark.local.services.s3_listing import S3Listing
 from sagespark.local.services.s3_multipart import S3Multipart
 from sagespark.local.services.s3_objects import S3Objects
+from sagespark.local.services.s3_settings import S3Settings
 from sagespark.local.services.search import Search
 from sagespark.local.services.sts import Sts
 from sagespark.local.services.tags import Tags
@@ -152,6 +153,7 @@ class Service:
             S3Objects(*shared),
             S3Listing(*shared),
             S3Multipart(*shared),
+            S3Settings(*shared),
             Sts(secret_key=config.secret_key),
             Iam(),
             Logs(logs),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.request import urlopen
+from xml.etree import ElementTree
 
 import pytest
 from botocore.exceptions import ClientError
@@ -134,6 +136,24 @@ def test_versions(s3: Any, filled: str) -> None:
     assert s3.get_object(Bucket=filled, Key="a/1", VersionId="null")["Body"].read() == b"a/1"
     with pytest.raises(ClientError, match="NoSuchVersion"):
         s3.get_object(Bucket=filled, Key="a/1", VersionId="other")
+
+
+@pytest.mark.parametrize("query", ["", "list-type=2", "versions", "uploads", "uploadId={upload}"])
+def test_the_name_of_the_bucket_comes_before_the_rows(server: Any, s3: Any, bucket: str, query: str) -> None:
+    # AWS's SDK for Java 1.x reads on the way: a row takes the bucket that it has met so far, and a folder's download
+    # fails where that is none.
+    s3.put_object(Bucket=bucket, Key="a/1", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="b", Body=b"x")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="c")["UploadId"]
+    s3.upload_part(Bucket=bucket, Key="c", UploadId=upload, PartNumber=1, Body=b"x")
+    path = f"{bucket}/c?{query.format(upload=upload)}" if "{" in query else f"{bucket}?delimiter=/&{query}"
+    with urlopen(f"{server.url}/{path}", timeout=20) as answer:
+        tags = [child.tag.rpartition("}")[2] for child in ElementTree.fromstring(answer.read())]
+    rows = {"Contents", "CommonPrefixes", "Version", "Upload", "Part"}
+    first = next(i for i, tag in enumerate(tags) if tag in rows)
+    assert {"Name", "Bucket"} & set(tags[:first])
+    assert "IsTruncated" in tags[:first]
+    assert set(tags[first:]) <= rows
 
 
 def test_buckets(s3: Any, server: Any) -> None:

@@ -321,7 +321,7 @@ def test_attributes_of_objects(s3: Any, bucket: str) -> None:
 
 
 def test_what_is_not_built_says_so(s3: Any, bucket: str) -> None:
-    assert refused(s3.get_bucket_acl, Bucket=bucket) == ("UnknownOperationException", 400)
+    assert refused(s3.get_bucket_website, Bucket=bucket) == ("UnknownOperationException", 400)
     with pytest.raises(ClientError, match="GetObjectLegalHold"):
         s3.get_object_legal_hold(Bucket=bucket, Key="k")
     key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "0" * 32}

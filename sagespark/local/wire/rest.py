@@ -35,7 +35,8 @@ ROOTS = {
     "CompleteMultipartUpload": "CompleteMultipartUploadResult",
     "DeleteObjects": "DeleteResult",
     "GetObjectTagging": "Tagging",
-    "GetBucketTagging": "Tagging",
+    "GetBucketAcl": "AccessControlPolicy",
+    "GetObjectAcl": "AccessControlPolicy",
     "GetBucketVersioning": "VersioningConfiguration",
     "GetObjectAttributes": "GetObjectAttributesResponse",
 }
@@ -257,7 +258,11 @@ def to_rest(operation: Any, response: dict[str, Any]) -> HttpResponse:
         answer.headers.append(("content-type", "application/xml"))
     elif has_body:
         parts: list[str] = []
-        xml_members(shape, response, parts.append)
+        # Lists come last, as S3 writes them: AWS's SDK for Java 1.x takes the bucket of each listed object from the
+        # `Name` that it has read before.
+        rows = {k: v for k, v in response.items() if k in shape.members and shape.members[k].type_name == "list"}
+        xml_members(shape, {k: v for k, v in response.items() if k not in rows}, parts.append)
+        xml_members(shape, rows, parts.append)
         answer.body = xml_document(ROOTS.get(operation.name, shape.name), "".join(parts))
         answer.headers.append(("content-type", "application/xml"))
     return answer
