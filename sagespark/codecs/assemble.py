@@ -234,7 +234,12 @@ class Stack:
 
     def _memory(self, part: Csr) -> Csr:
         old, kind = self._old, part.values.dtype
-        if isinstance(old, Csr) and len(old.indptr) > self._rows and old.values.dtype == kind:
+        if (
+            isinstance(old, Csr)
+            and len(old.indptr) > self._rows
+            and old.values.dtype == kind
+            and all(a.flags.writeable for a in (old.indptr, old.indices, old.values))
+        ):
             old.indptr[0] = 0
             return Csr(old.indptr, old.indices, old.values, part.width)
         indptr = np.zeros(self._rows + 1, np.int64)

@@ -95,7 +95,7 @@ class Csv:
             If a cell is no number, or the lines differ in their number of cells.
         """
         with reported(CONTENT_TYPE):
-            cells = parse(as_bytes(body), pa.float32())
+            cells = parse(as_bytes(body), np.float32)
             size = self.label_size if label_size is None else label_size
             columns = cells.shape[1]
             if not len(cells):
@@ -128,7 +128,7 @@ class Csv:
             If there are not as many columns as fields; one field alone takes all the columns.
         """
         with reported(CONTENT_TYPE):
-            cells = parse(as_bytes(body), pa.float64())
+            cells = parse(as_bytes(body), np.float64)
             columns = cells.shape[1]
             if len(fields) == 1:
                 return {fields[0]: cells[:, 0] if columns == 1 else cells}
@@ -149,8 +149,8 @@ def parse(body: NDArray[np.uint8], kind: Any) -> NDArray[Any]:
     ----------
     body : ndarray of uint8
         The lines; ``\n``, ``\r\n`` or ``\r`` ends one, blank lines are passed over where rows have several cells.
-    kind : pyarrow type
-        float32 or float64.
+    kind : type
+        ``numpy.float32`` or ``numpy.float64``.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def parse(body: NDArray[np.uint8], kind: Any) -> NDArray[Any]:
     if (body == _RETURN).any():
         body = np.frombuffer(body.tobytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n"), np.uint8)
     if not len(body):
-        return np.empty((0, 0), kind.to_pandas_dtype())
+        return np.empty((0, 0), kind)
     if body[-1] != _NEWLINE:
         body = np.append(body, np.uint8(_NEWLINE))
     # With every comma made a newline there is one cell per line, which Arrow reads as one column.
@@ -191,7 +191,7 @@ def _column(flat: NDArray[np.uint8], kind: Any, ends: NDArray[np.int64], width: 
             read_options=pacsv.ReadOptions(column_names=["cell"], use_threads=False, block_size=_BLOCK),
             parse_options=pacsv.ParseOptions(delimiter="\x01", ignore_empty_lines=False),
             convert_options=pacsv.ConvertOptions(
-                column_types={"cell": kind}, null_values=list(MISSING), strings_can_be_null=True
+                column_types={"cell": pa.from_numpy_dtype(kind)}, null_values=list(MISSING), strings_can_be_null=True
             ),
         )
     except pa.ArrowInvalid as problem:

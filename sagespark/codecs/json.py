@@ -11,9 +11,6 @@ An answer is ``{"predictions": [{"closest_cluster": 1.0, "distance_to_cluster": 
 or one such object per line.
 NaN is written as ``null``, and ``null`` is read as NaN.
 Source: Amazon SageMaker developer guide, "Common data formats for inference".
-
-Reading goes through Arrow's parser with the usual forms as schema. What that refuses is read again by the standard
-library, which is slower, knows the other forms, and says where a text is wrong.
 """
 
 from __future__ import annotations

@@ -46,6 +46,10 @@ def strings(values: NDArray[Any], *, point: bool = False, missing: str | None = 
         integral = pc.match_substring_regex(out, "^-?[0-9]+$")
         if pc.any(integral).as_py():
             out = pc.if_else(integral, pc.binary_join_element_wise(out, ".0", ""), out)
+    negative = (values == 0) & np.signbit(values)
+    if negative.any():
+        # Arrow writes -0, which a JSON reader takes for the integer 0.
+        out = pc.if_else(pa.array(negative), "-0.0", out)
     if missing is not None and np.isnan(values).any():
         out = pc.if_else(pa.array(np.isnan(values)), missing, out)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,33 @@ def test_stream_reads_no_more_than_a_block_ahead() -> None:
     sizes = [len(rows) for rows in recordio.iter_blocks(stream, 10_000)]
     assert stream.largest <= 10_000
     assert max(sizes) == 10_000 // (len(body) // 2000)
+
+
+class _Endless(io.RawIOBase):
+    """The same records again and again, without holding them."""
+
+    def __init__(self, body: bytes, total: int) -> None:
+        self._body, self._left, self._at = body, total, 0
+
+    def read(self, size: int = -1) -> bytes:
+        size = min(size, self._left, len(self._body) - self._at)
+        out = self._body[self._at : self._at + size]
+        self._at = (self._at + size) % len(self._body)
+        self._left -= size
+        return out
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_stream_memory_is_flat(kind: str) -> None:
+    body = bytes(recordio.encode(random_matrix(np.random.default_rng(8), kind, 2000, 60)))
+    peaks = []
+    for times in (8, 64):
+        tracemalloc.start()
+        rows = sum(len(r) for r in recordio.iter_blocks(_Endless(body, times * len(body)), 1 << 18))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert rows == times * 2000
+    assert peaks[1] < peaks[0] * 1.2
 
 
 def test_stream_errors_have_the_offset_in_the_stream() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -276,6 +277,72 @@ def test_csv_answers_refused() -> None:
     with pytest.raises(CodecError, match="an answer of the fields a, b has 3 columns"):
         CSV.decode_predictions(b"1,2,3\n", ["a", "b"])
     assert CSV.decode_predictions(b"1,2,3\n4,5,6\n", ["a"])["a"].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b'null{"a":', b'{"a": 1}\nnull\n', b"[" * 3000, b'"', b"\xef\xbb\xbf{}", b"9" * 5000]
+)
+@pytest.mark.parametrize("one", [JSON, JSON_LINES], ids=lambda c: c.content_type)
+def test_odd_texts_are_refused_or_hold_no_rows(one: Any, body: bytes) -> None:
+    if one is JSON_LINES and not body:
+        assert len(one.decode(body)) == 0
+        return
+    with pytest.raises(CodecError):
+        one.decode(body)
+    with pytest.raises(CodecError):
+        one.decode_predictions(body, ["b"])
+
+
+def test_json_without_rows() -> None:
+    assert JSON.decode(b'{"instances": []}', width=3).features.shape == (0, 3)
+
+
+_TOKENS = [
+    b'"',
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b",",
+    b":",
+    b"null",
+    b"1e999",
+    b"-",
+    b"01",
+    b"NaN",
+    b"true",
+    b"\n",
+    b"\r",
+    b"\xff",
+    b"\x00",
+]
+
+
+@pytest.mark.parametrize("name", ["text/csv", "application/json", "application/jsonlines"])
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_broken_texts_raise_nothing_else(name: str, data: st.DataObject) -> None:
+    one = codec(name)
+    kind = "dense" if name == "text/csv" else data.draw(st.sampled_from(["dense", "sparse", "mixed"]))
+    body = bytes(one.encode(random_matrix(np.random.default_rng(6), kind, 3, 5)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        a, b = data.draw(st.integers(0, len(body))), data.draw(st.integers(0, 3))
+        body = body[:a] + data.draw(st.sampled_from(_TOKENS)) + body[a + b :]
+    for call in (lambda: one.decode(body), lambda: one.decode_predictions(body, ["a"])):
+        with contextlib.suppress(CodecError):
+            call()
+
+
+@pytest.mark.parametrize("one", [JSON, JSON_LINES], ids=lambda c: c.content_type)
+def test_truncated_json_is_refused(one: Any) -> None:
+    body = one.encode(random_matrix(np.random.default_rng(7), "mixed", 4, 6)).rstrip()
+    for size in range(1, len(body)):
+        whole = one is JSON_LINES and (body[size : size + 1] == b"\n" or body[size - 1 : size] == b"\n")
+        if whole:
+            assert len(one.decode(body[:size])) == body[:size].strip().count(b"\n") + 1
+            continue
+        with pytest.raises(CodecError):
+            one.decode(body[:size])
 
 
 def test_large_batches_go_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
