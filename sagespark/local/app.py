@@ -22,6 +22,7 @@ from sagespark.local.services.endpoint_configs import EndpointConfigs
 from sagespark.local.services.endpoints import Endpoints
 from sagespark.local.services.iam import Iam
 from sagespark.local.services.logs import Logs
+from sagespark.local.services.metrics import Metrics
 from sagespark.local.services.models import Models
 from sagespark.local.services.runtime import Runtime
 from sagespark.local.services.s3 import S3Buckets
@@ -157,6 +158,7 @@ class Service:
             Sts(secret_key=config.secret_key),
             Iam(),
             Logs(logs),
+            Metrics(store, logs),
             Tags(store),
             # Training starts before hosting: it ends what containers a former service left, of both.
             TrainingJobs(store, training, clock, config.secret_key),

@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -108,6 +112,51 @@ def test_its_log_is_in_cloudwatch(trained: dict[str, Any], logs: Any) -> None:
     )
     assert len([e for page in pages for e in page["events"]]) == sum("#quality_metric" in m for m in messages)
     assert refusal(logs.get_log_events, logGroupName=group, logStreamName="none")[0] == "ResourceNotFoundException"
+
+
+def test_its_metrics_are_in_cloudwatch(server: ServiceProcess, trained: dict[str, Any]) -> None:
+    # As the SageMaker SDK's TrainingJobAnalytics reads them: names from the job, times from the job, a minute more.
+    cloudwatch = server.client("cloudwatch")
+    names = {d["Name"] for d in trained["AlgorithmSpecification"]["MetricDefinitions"]}
+    final = {m["MetricName"]: m["Value"] for m in trained["FinalMetricDataList"]}
+    assert final.keys() <= names
+    dimension = {"Name": "TrainingJobName", "Value": "wire-kmeans"}
+    for name in ("train:msd", "test:msd"):
+        (point,) = cloudwatch.get_metric_statistics(
+            Namespace="/aws/sagemaker/TrainingJobs",
+            MetricName=name,
+            Dimensions=[dimension],
+            StartTime=trained["TrainingStartTime"],
+            EndTime=trained["TrainingEndTime"] + timedelta(minutes=1),
+            Period=60,
+            Statistics=["Average", "SampleCount"],
+        )["Datapoints"]
+        assert (point["Average"], point["SampleCount"]) == (final[name], 1.0)
+    pages = cloudwatch.get_paginator("list_metrics").paginate(Dimensions=[dimension])
+    assert {m["MetricName"] for page in pages for m in page["Metrics"]} == final.keys()
+
+
+def test_older_clients_ask_for_metrics_by_a_form(server: ServiceProcess, trained: dict[str, Any]) -> None:
+    # The SDK for Java 1.x sends a form and reads XML.
+    form = {
+        "Action": "GetMetricStatistics",
+        "Version": "2010-08-01",
+        "Namespace": "/aws/sagemaker/TrainingJobs",
+        "MetricName": "train:msd",
+        "Dimensions.member.1.Name": "TrainingJobName",
+        "Dimensions.member.1.Value": "wire-kmeans",
+        "StartTime": (trained["TrainingStartTime"] - timedelta(minutes=1)).isoformat(),
+        "EndTime": (trained["TrainingEndTime"] + timedelta(minutes=1)).isoformat(),
+        "Period": "60",
+        "Statistics.member.1": "Maximum",
+    }
+    scope = "AKIA/20300101/us-east-1/monitoring/aws4_request"
+    headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
+    with urlopen(Request(server.url, urlencode(form).encode(), headers), timeout=20) as answer:
+        root = ElementTree.fromstring(answer.read())
+    values = [float(node.text or "") for node in root.iter() if node.tag.endswith("}Maximum")]
+    final = {m["MetricName"]: m["Value"] for m in trained["FinalMetricDataList"]}
+    assert values == [final["train:msd"]]
 
 
 def test_lists_page_by_boto3s_paginators(trained: dict[str, Any], sagemaker: Any) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
 Definition = tuple[str, str]
 """Name and regex."""
+Point = tuple[str, float]
+"""Name and value."""
 
 
-def definitions(specification: dict[str, Any], built_in: Iterable[Definition] = ()) -> list[Definition]:
-    """Return the metric definitions of an ``AlgorithmSpecification``, the algorithm's own ones first."""
-    own = [(d["Name"], d["Regex"]) for d in specification.get("MetricDefinitions", [])]
-    return [*built_in, *own]
+def definitions(specification: dict[str, Any]) -> list[Definition]:
+    """Return the metric definitions of an ``AlgorithmSpecification``."""
+    return [(d["Name"], d["Regex"]) for d in specification.get("MetricDefinitions", [])]
 
 
 def problems(metrics: Iterable[Definition]) -> list[str]:
@@ -45,9 +46,8 @@ class MetricReader:
         self._patterns = [(name, re.compile(regex)) for name, regex in metrics]
         self._last: dict[str, tuple[float, datetime]] = {}
 
-    def read(self, line: str, time: datetime) -> bool:
-        """Look for metrics in one line; tell whether a value was found."""
-        found = False
+    def values(self, line: str) -> Iterator[Point]:
+        """Yield the metrics in one line."""
         for name, pattern in self._patterns:
             match = pattern.search(line)
             if match is None:
@@ -58,9 +58,13 @@ class MetricReader:
                 continue
             # CloudWatch takes finite numbers only.
             if math.isfinite(value):
-                self._last[name] = (value, time)
-                found = True
-        return found
+                yield name, value
+
+    def read(self, line: str, time: datetime) -> bool:
+        """Look for metrics in one line; tell whether a value was found."""
+        found = {name: (value, time) for name, value in self.values(line)}
+        self._last.update(found)
+        return bool(found)
 
     def final(self) -> list[dict[str, Any]]:
         """Return ``FinalMetricDataList``: the last value of each metric, in the order of first sight."""

@@ -195,12 +195,11 @@ class TrainingRun:
     def _train(self, document: Document, image: Image, hosts: tuple[Host, ...], deadline: float) -> bool:
         """Run the containers; return whether MaxRuntimeInSeconds ended them."""
         specification = document["AlgorithmSpecification"]
-        own = [(m.name, m.regex) for m in image.algorithm.metrics] if image.algorithm is not None else []
         output = JobOutput(
             self._parts.logs,
             self.region,
             self.name,
-            definitions(specification, own),
+            definitions(specification),
             self._record,
             self._parts.clock,
         )

@@ -63,7 +63,7 @@ class TrainingJobs:
         if found:
             raise AwsError("ValidationException", " ".join(found))
         identifier = arn(status.KIND, ctx.region, ctx.account, name)
-        document = status.new(request, identifier, self._clock.now())
+        document = status.new(self._with_metrics(request), identifier, self._clock.now())
         with self._store.transaction():
             try:
                 self._store.put(status.KIND, ctx.region, name, document)
@@ -156,6 +156,15 @@ class TrainingJobs:
             return self._store.update(status.KIND, ctx.region, name, mutate)
         except Missing:
             raise _not_found() from None
+
+    def _with_metrics(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a request with the metric definitions of a built-in algorithm, which AWS shows as the job's own."""
+        specification = request["AlgorithmSpecification"]
+        algorithm = self._supervisor.resolve(specification["TrainingImage"]).algorithm
+        if algorithm is None:
+            return request
+        metrics = [{"Name": m.name, "Regex": m.regex} for m in algorithm.metrics]
+        return request | {"AlgorithmSpecification": specification | {"MetricDefinitions": metrics}}
 
     def _environment(self, ctx: Context, document: Document) -> dict[str, str]:
         """Return what lets the container's own AWS clients reach this service, as a role does on AWS."""
