@@ -19,7 +19,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from pyarrow.fs import S3FileSystem
 
+from sagespark.local.config import ServiceInfo
 from support.local_service import ServiceProcess
 
 pytestmark = pytest.mark.wire
@@ -362,6 +364,24 @@ def test_signatures_where_they_are_asked_for(strict: ServiceProcess, tmp_path: P
         assert ask(strict, "GET", url.path)[0] == 403
     assert ask(strict, "POST", "/", b"{}", X_Amz_Target="SageMaker.ListModels")[0] == 403
     assert ask(strict, "GET", "/_sagespark/health")[0] == 200
+
+
+def test_uploads_whose_content_is_not_signed(strict: ServiceProcess) -> None:
+    # Arrow's client signs the headers alone and tells a checksum behind the content.
+    key, secret = ServiceInfo("").access_key, ServiceInfo("").secret_key
+    address = urlsplit(strict.url).netloc
+    arrow = S3FileSystem(
+        access_key=key, secret_key=secret, region="us-east-1", scheme="http", endpoint_override=address
+    )
+    strict.client("s3").create_bucket(Bucket="arrow")
+    data = os.urandom(11_000_000)
+    with arrow.open_output_stream("arrow/big") as stream:
+        stream.write(data)
+    with arrow.open_input_stream("arrow/big") as stream:
+        assert stream.read() == data
+    wrong = S3FileSystem(access_key=key, secret_key="no", region="us-east-1", scheme="http", endpoint_override=address)
+    with pytest.raises(OSError, match="SIGNATURE_DOES_NOT_MATCH"):
+        wrong.open_output_stream("arrow/other").close()
 
 
 # --------------------------------------------------------------------------------------------------------------- living

@@ -13,6 +13,7 @@ from typing import Any
 from sagespark.local.wire import checksums
 from sagespark.local.wire.chunked import ChunkedDecoder, ChunkVerifier, incomplete
 from sagespark.local.wire.context import AwsError, Body
+from sagespark.local.wire.sigv4 import UNSIGNED
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -24,7 +25,7 @@ class Content:
     body: Body
     headers: dict[str, str]
     verifier: ChunkVerifier | None = None
-    """Checks the signatures of chunks, where signatures are asked for."""
+    """Checks the signatures of chunks, where signatures are asked for and chunks have them."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes as they arrive, still coded."""
@@ -34,6 +35,11 @@ class Content:
     def is_chunked(self) -> bool:
         """Whether the body is ``aws-chunked``."""
         return self.headers.get("x-amz-content-sha256", "").startswith("STREAMING-") or "aws-chunked" in self.encodings
+
+    @property
+    def is_unsigned(self) -> bool:
+        """Whether the signature of the request leaves the content out, chunks and trailers too."""
+        return UNSIGNED in self.headers.get("x-amz-content-sha256", UNSIGNED)
 
     @property
     def encodings(self) -> list[str]:
@@ -70,7 +76,9 @@ class Checker:
     def __init__(self, content: Content, algorithms: Sequence[str]) -> None:
         headers = content.headers
         self._headers = headers
-        self._decoder = ChunkedDecoder(content.verifier) if content.is_chunked else None
+        # AWS's SDK for C++ leaves the content of its uploads unsigned even without TLS.
+        verifier = None if content.is_unsigned else content.verifier
+        self._decoder = ChunkedDecoder(verifier) if content.is_chunked else None
         sha256 = headers.get("x-amz-content-sha256", "")
         self._sha256 = sha256 if self._decoder is None and _HEX.fullmatch(sha256) else ""
         self._raw: Any = hashlib.sha256() if self._sha256 else None

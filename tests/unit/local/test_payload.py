@@ -55,6 +55,38 @@ def test_chunks_at_any_cut(chunks: list[bytes], step: int) -> None:
     assert received(chunked(chunks, trailers, b""), headers, step) == (whole, {"CRC32": crc})
 
 
+class Strict:
+    """A verifier that takes no signature."""
+
+    def chunk(self, signature: str, sha256: str) -> None:
+        raise AwsError("SignatureDoesNotMatch", "chunk", status=403)
+
+    def trailer(self, signature: str, text: str) -> None:
+        raise AwsError("SignatureDoesNotMatch", "trailer", status=403)
+
+
+@pytest.mark.parametrize(
+    ("told", "signed"),
+    [
+        ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", False),
+        ("UNSIGNED-PAYLOAD", False),
+        ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", True),
+        ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", True),
+        (hashlib.sha256(b"").hexdigest(), True),
+    ],
+)
+def test_chunks_without_signatures_where_the_request_tells_so(told: str, signed: bool) -> None:
+    content = Content(None, {"x-amz-content-sha256": told, "content-encoding": "aws-chunked"}, Strict())
+    body = chunked([b"abc"])
+    if signed:
+        with pytest.raises(AwsError, match="chunk"):
+            content.checker().feed(body)
+    else:
+        checker = content.checker()
+        assert b"".join(checker.feed(body)) == b"abc"
+        checker.finish()
+
+
 def code(body: bytes, headers: dict[str, str]) -> str:
     with pytest.raises(AwsError) as caught:
         received(body, headers)
