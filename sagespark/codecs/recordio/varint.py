@@ -62,21 +62,6 @@ def row_lengths(values: Integers, indptr: Offsets) -> Offsets:
     return out
 
 
-def encode(values: Integers) -> Bytes:
-    """Return the varints of all the values, one behind the other.
-
-    Parameters
-    ----------
-    values : ndarray of uint32 or uint64, shape (nnz,)
-        The values.
-    """
-    groups = length(int(values.max())) if values.size else 1
-    if groups == 1:
-        return values.astype(np.uint8)
-    matrix, keep = slots(values, groups)
-    return matrix[keep]
-
-
 def slots(values: Integers, groups: int) -> tuple[Bytes, NDArray[np.bool_]]:
     """Return varints in slots of equal size, and which of the bytes belong to them.
 
