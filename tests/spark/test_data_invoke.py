@@ -106,11 +106,13 @@ def test_every_row_of_every_source_gets_its_own_answer(
 
 
 def test_columns_that_arrow_cannot_carry_pass_untouched(base: Any, stub: StubEndpoint) -> None:
-    """An interval of months and seconds, a map with struct keys, and a null of no type."""
-    df = base.withColumn("interval", F.expr("make_interval(0, 1, 0, cast(id as int))"))
+    """An interval of months, a map with struct keys to vectors, and a null of no type."""
+    df = base.withColumn("interval", F.expr("make_ym_interval(1, cast(id as int))"))
     df = df.withColumn("map", F.create_map(F.struct("id"), F.col("features"))).withColumn("void", F.lit(None))
     made = predicted(df, stub).filter("id = 6").select(F.col("interval").cast("string"), "map", "void", "prediction")
-    assert [tuple(row) for row in made.collect()] == [("1 months 6 days", {(6,): Vectors.dense([3.0, 6.0])}, None, 2)]
+    assert [tuple(row) for row in made.collect()] == [
+        ("INTERVAL '1-6' YEAR TO MONTH", {(6,): Vectors.dense([3.0, 6.0])}, None, 2)
+    ]
 
 
 def plan(df: Any) -> str:

@@ -1,5 +1,7 @@
-"""A Spark application of its own on ``local-cluster``, staging while something goes wrong. Prints one line of JSON.
+"""A Spark application of its own, staging while something goes wrong. Prints one line of JSON.
 
+Executors die on ``local-cluster``. Attempts race on a standalone master with a worker on each of two loopback
+addresses, since Spark starts no second attempt on the host where the first one runs.
 ``python -m support.staging_cluster URL kill|speculate`` with ``tests`` on the path.
 """
 
@@ -7,15 +9,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyspark
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
@@ -36,6 +44,9 @@ CONF = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH),
 }
 SPECULATION = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.executor.memory": "512m",
+    "spark.executor.cores": "1",
     "spark.speculation": "true",
     "spark.speculation.interval": "100ms",
     "spark.speculation.multiplier": "1.5",
@@ -62,6 +73,41 @@ def rows(mode: str) -> Any:
     return slowly
 
 
+@contextmanager
+def standalone() -> Iterator[str]:
+    """Run a master and two workers on hosts of their own; yields the master's URL."""
+    spark_class = Path(pyspark.__file__).parent / "bin" / "spark-class"
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+        def run(kind: str, host: str, *arguments: str) -> Path:
+            log = folder / f"{kind}-{host}.log"
+            command = [str(spark_class), f"org.apache.spark.deploy.{kind.lower()}.{kind}", "--host", host, *arguments]
+            environment = os.environ | {"SPARK_WORKER_DIR": str(folder / host), "SPARK_LOCAL_DIRS": str(folder)}
+            with log.open("w") as file:
+                process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+            stack.callback(process.wait, 30)
+            stack.callback(process.terminate)
+            return log
+
+        log = run("Master", "127.0.0.1", "--port", "0", "--webui-port", "0")
+        while not (found := re.search(r"Starting Spark master at (spark://\S+)", log.read_text())):
+            CLOCK.sleep(0.1)
+        for host in ("127.0.0.2", "127.0.0.3"):
+            run("Worker", host, "--cores", "1", "--memory", "1g", "--webui-port", "0", found[1])
+        while len(re.findall("Registering worker", log.read_text())) < 2:
+            CLOCK.sleep(0.1)
+        yield found[1]
+
+
+def is_executor(process: psutil.Process) -> bool:
+    """Tell whether this is an executor's JVM; a child that has just ended is none."""
+    try:
+        return any("CoarseGrainedExecutorBackend" in part for part in process.cmdline())
+    except psutil.Error:
+        return False
+
+
 def kill_one_executor(session: SageMakerSession, prefix: S3Uri, told: dict[str, Any]) -> None:
     """Kill an executor's JVM once both have finished objects of a partition that they are still at."""
     while True:
@@ -69,11 +115,7 @@ def kill_one_executor(session: SageMakerSession, prefix: S3Uri, told: dict[str, 
         if {name.rpartition("/")[2][:10] for name in seen} >= {"part-00000", "part-00001"}:
             break
         CLOCK.sleep(0.05)
-    executors = [
-        p
-        for p in psutil.Process().children(recursive=True)
-        if any("CoarseGrainedExecutorBackend" in part for part in p.cmdline())
-    ]
+    executors = [p for p in psutil.Process().children(recursive=True) if is_executor(p)]
     told["executors"] = len(executors)
     told["seen"] = sorted(seen)
     os.kill(executors[0].pid, signal.SIGKILL)
@@ -82,8 +124,17 @@ def kill_one_executor(session: SageMakerSession, prefix: S3Uri, told: dict[str, 
 def main() -> None:
     """Stage, and tell what was staged and what is there."""
     url, mode = sys.argv[1:]
+    with ExitStack() as stack:
+        told = staged(
+            url, mode, stack.enter_context(standalone()) if mode == "speculate" else "local-cluster[2,1,1024]"
+        )
+    print("TOLD " + json.dumps(told), flush=True)
+
+
+def staged(url: str, mode: str, master: str) -> dict[str, Any]:
+    """Stage on this master and return what happened."""
     session = SageMakerSession(endpointUrl=url, region="us-east-1", accessKeyId="a", secretAccessKey="b").resolve()
-    builder = SparkSession.builder.master("local-cluster[2,1,1024]")
+    builder = SparkSession.builder.master(master)
     for name, value in (CONF | (SPECULATION if mode == "speculate" else {})).items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
@@ -110,7 +161,7 @@ def main() -> None:
     spark.stop()
     unstage(session, report)
     told["left"] = [str(uri) for uri in s3.list_keys(session, prefix)]
-    print("TOLD " + json.dumps(told), flush=True)
+    return told
 
 
 if __name__ == "__main__":
