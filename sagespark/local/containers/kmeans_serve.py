@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from sagespark.local.containers import contract
 
-ACCEPTS = ("application/x-recordio-protobuf", "application/json", "application/jsonlines", "text/csv")
-"""Content types read and written (AWS's documentation of K-means' inference formats)."""
-
 
 def main() -> None:
     """Load ``model_algo-1`` and serve it."""
@@ -22,22 +19,19 @@ def main() -> None:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sagespark.codecs import ndarray
     from sagespark.codecs.matrix import Matrix
-    from sagespark.local.containers.kmeans_train import MODEL_FILE
     from sagespark.local.containers.nearest import Centres
-    from sagespark.local.containers.serving import ServingApp, serve
+    from sagespark.local.containers.serving import ServingApp, arrays, serve
 
     def make() -> ServingApp:
-        arrays = ndarray.load((contract.base() / "model" / MODEL_FILE).read_bytes())
-        array = (list(arrays.values()) if isinstance(arrays, dict) else arrays)[0]
-        centres = Centres(array)
+        found = arrays()
+        centres = Centres((list(found.values()) if isinstance(found, dict) else found)[0])
 
         def predict(rows: Matrix) -> dict[str, NDArray[Any]]:
             labels, distances = centres.nearest(rows)
             return {"closest_cluster": labels.astype(np.float32), "distance_to_cluster": distances.astype(np.float32)}
 
-        return ServingApp(predict, centres.shape[1], ACCEPTS, threads)
+        return ServingApp(predict, centres.shape[1], threads)
 
     serve(make)
 

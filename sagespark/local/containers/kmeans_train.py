@@ -17,7 +17,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from sagespark.core.clock import SystemClock
-from sagespark.local.containers import contract
+from sagespark.local.containers import contract, job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,25 +28,9 @@ if TYPE_CHECKING:
     from sagespark.codecs.matrix import Matrix
     from sagespark.local.containers.nearest import Centres
 
-MODEL_FILE = "model_algo-1"
-"""Member of ``model.tar.gz``."""
 COPIES = 4
 """Memory that training on all rows takes, in sizes of the rows: as read, joined, centred, and some room."""
 _log = logging.getLogger("kmeans")
-
-
-def gather_if_fits(blocks: Iterable[Matrix], available: int) -> list[Matrix] | None:
-    """Return all blocks where :data:`COPIES` times their size is at most ``available`` bytes, else None."""
-    from sagespark.local.containers.channels import memory
-
-    kept: list[Matrix] = []
-    size = 0
-    for block in blocks:
-        size += memory(block)
-        if size * COPIES > available:
-            return None
-        kept.append(block)
-    return kept
 
 
 def train() -> None:
@@ -54,29 +38,20 @@ def train() -> None:
     from sagespark.algorithms.kmeans import KMEANS
 
     clock = SystemClock()
-    values = contract.hyperparameters(KMEANS)
-    channels = contract.channels()
-    if "train" not in channels or not channels["train"].files:
-        raise contract.ClientError("the train channel holds no file")
-    unknown = sorted(set(channels) - {channel.name for channel in KMEANS.channels})
-    if unknown:
-        raise contract.ClientError(f"unknown channel {unknown[0]!r}; K-means reads 'train' and 'test'")
-    seed = contract.seed()
-    threads = contract.threads()
-    contract.limit_threads(threads)
+    task = job.begin(KMEANS)
+    values, channels, seed, threads = task.values, task.channels, task.seed, task.threads
     # numpy is imported from here on: its threads are limited now.
     from sagespark.codecs import ndarray
+    from sagespark.local.containers.batches import gather_if_fits
     from sagespark.local.containers.channels import blocks
     from sagespark.local.containers.nearest import Centres
 
     def read(name: str) -> Iterator[Matrix]:
         return blocks(channels[name], values["feature_dim"], force_dense=values["force_dense"])
 
-    _log.info("Hyperparameters: %s", values)
-    _log.info("Threads: %d, seed: %d", threads, seed)
     available, factor = contract.available_memory(), values["extra_center_factor"]
     started = clock.monotonic()
-    kept = gather_if_fits(read("train"), available) if factor in (1, "auto") else None
+    kept = gather_if_fits(read("train"), available, COPIES) if factor in (1, "auto") else None
     if kept is not None:
         _log.info(
             "Scheme: scikit-learn's KMeans on all rows: extra_center_factor is %s, and %d copies of them fit in the %d "
@@ -96,16 +71,13 @@ def train() -> None:
         centres, iterations = _stream(lambda: read("train"), values, seed, threads)
     rows = read("train") if kept is None else kept
     count = _evaluate("train", ["msd", "ssd"], rows, Centres(centres))
-    seconds = max(clock.monotonic() - started, 1e-9)
-    host = contract.host()
-    _log.info("#quality_metric: host=%s, train iterations=%d", host, iterations)
-    _log.info("#progress_metric: host=%s, completed 100.0 %% of epochs", host)
-    _log.info("#throughput_metric: host=%s, train throughput=%.1f records/second", host, count / seconds)
+    seconds = clock.monotonic() - started
+    job.quality(task.host, f"train iterations={iterations}")
+    job.progress(task.host, 100)
+    job.throughput(task.host, count, seconds)
     if "test" in channels:
         _evaluate("test", values["eval_metrics"], read("test"), Centres(centres))
-    folder = contract.base() / "model"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_FILE).write_bytes(ndarray.dump_list([centres]))
+    job.write_model(ndarray.dump_list([centres]))
 
 
 def _import_sklearn() -> None:
@@ -160,7 +132,7 @@ def _stream(
 
     def on_epoch(epoch: int, msd: float, rows: int) -> None:
         done = 100.0 * (epoch + 1) / values["epochs"]
-        _log.info("#progress_metric: host=%s, completed %.1f %% of epochs", contract.host(), done)
+        job.progress(contract.host(), done)
         _log.info("Epoch %d: %d rows, mean squared distance while streaming %r", epoch, rows, msd)
 
     with threadpoolctl.threadpool_limits(limits=threads):
@@ -182,7 +154,7 @@ def _evaluate(channel: str, metrics: list[str], blocks: Iterable[Matrix], centre
         raise contract.ClientError(f"the {channel} channel holds no row")
     found = {"msd": ssd / rows, "ssd": ssd}
     for metric in metrics:
-        _log.info("#quality_metric: host=%s, %s %s <loss>=%r", contract.host(), channel, metric, found[metric])
+        job.quality(contract.host(), f"{channel} {metric} <loss>={found[metric]!r}")
     if channel == "train":
         _log.info("Cluster sizes: %s", sizes.tolist())
     return rows

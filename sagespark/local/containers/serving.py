@@ -16,10 +16,12 @@ from typing import Any, NoReturn
 
 from numpy.typing import NDArray
 
+from sagespark.codecs import ndarray
 from sagespark.codecs.matrix import Matrix
 from sagespark.codecs.registry import codec, parse_content_type
 from sagespark.core.errors import CodecError, ValidationError
 from sagespark.local.containers import contract
+from sagespark.local.containers.job import MODEL_FILE
 
 MAX_PAYLOAD = 6 * 1024 * 1024
 """Bytes of a request's body, as AWS's containers bound it."""
@@ -27,6 +29,8 @@ DEFAULT_PORT = 8080
 _INLINE_BYTES = 64 * 1024
 _KEEP_ALIVE_SECONDS = 3600
 _JSON = "application/json"
+ACCEPTS = ("application/x-recordio-protobuf", _JSON, "application/jsonlines", "text/csv")
+"""Content types that an algorithm of numeric rows reads and writes (AWS's pages on each one's inference formats)."""
 _ANY = ("", "*/*", "application/*")
 _log = logging.getLogger(__name__)
 
@@ -51,17 +55,27 @@ class ServingApp:
         Takes a batch of rows and returns the response fields; raises :class:`ValidationError` for rows it refuses.
     width : int
         Number of features that a row must have.
-    accepts : tuple of str
-        Content types it reads and writes.
     threads : int
         Predictions at a time.
+    accepts : tuple of str
+        Content types it reads and writes.
+    wrapper : str
+        Name of the list in a JSON answer.
     """
 
-    def __init__(self, predict: Predict, width: int, accepts: tuple[str, ...], threads: int) -> None:
+    def __init__(
+        self,
+        predict: Predict,
+        width: int,
+        threads: int,
+        accepts: tuple[str, ...] = ACCEPTS,
+        wrapper: str = "predictions",
+    ) -> None:
         self._predict = predict
         self._width = width
         self._accepts = accepts
         self._threads = threads
+        self._wrapper = wrapper
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._default = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", _JSON)
 
@@ -128,7 +142,7 @@ class ServingApp:
             rows = codec(content_type).decode(body, width=self._width).features
             if not rows.shape[0]:
                 return b""
-            return bytes(codec(accept).encode_predictions(self._predict(rows)))
+            return bytes(codec(accept).encode_predictions(self._predict(rows), wrapper=self._wrapper))
         except (CodecError, ValidationError) as error:
             raise Refusal(400, str(error)) from error
 
@@ -146,6 +160,11 @@ async def _read(receive: Any) -> bytes:
         parts.append(part)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def arrays() -> list[NDArray[Any]] | dict[str, NDArray[Any]]:
+    """Return the arrays of the model's one file."""
+    return ndarray.load((contract.base() / "model" / MODEL_FILE).read_bytes())
 
 
 def serve(make: Callable[[], ServingApp]) -> NoReturn:

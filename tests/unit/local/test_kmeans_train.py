@@ -283,7 +283,7 @@ def test_missing_and_unknown_channels_and_content_types(job: Job, rows: NDArray[
         job(HPS, {"part": encode(rows)}, content_type="text/libsvm")
     path = tmp_path / "input" / "config" / "inputdataconfig.json"
     path.write_text('{"train": {}, "validation": {}}')
-    with pytest.raises(ClientError, match="unknown channel 'validation'; K-means reads 'train' and 'test'"):
+    with pytest.raises(ClientError, match="unknown channel 'validation'; kmeans reads 'train' and 'test'"):
         kmeans_train.train()
 
 

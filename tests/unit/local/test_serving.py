@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sagespark.codecs.matrix import Matrix
 from sagespark.codecs.registry import codec
 from sagespark.core.errors import ValidationError
-from sagespark.local.containers import kmeans_serve
 from sagespark.local.containers.serving import MAX_PAYLOAD, ServingApp
 
 RECORDIO, JSON, CSV = "application/x-recordio-protobuf", "application/json", "text/csv"
@@ -31,7 +30,7 @@ def sums(rows: Matrix) -> Mapping[str, NDArray[Any]]:
 
 @pytest.fixture
 def app() -> ServingApp:
-    return ServingApp(sums, 2, kmeans_serve.ACCEPTS, threads=2)
+    return ServingApp(sums, 2, threads=2)
 
 
 def ask(
@@ -107,7 +106,7 @@ def test_the_first_content_type_accepted_that_is_known(app: ServingApp, accept: 
 
 def test_the_default_accept_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", CSV)
-    app = ServingApp(sums, 2, kmeans_serve.ACCEPTS, threads=1)
+    app = ServingApp(sums, 2, threads=1)
     assert ask(app, "POST", "/invocations", b"1,2\n", content_type=CSV) == (200, CSV, b"3.0\n")
 
 

@@ -1,0 +1,73 @@
+"""What every built-in algorithm's training program begins and ends with."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from sagespark.algorithms.spec import AlgorithmSpec
+from sagespark.local.containers import contract
+
+MODEL_FILE = "model_algo-1"
+"""Member of ``model.tar.gz`` that holds an MXNet NDArray file, as AWS's containers write it."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training job as its program sees it."""
+
+    values: dict[str, Any]
+    """Hyperparameters by wire string, checked and with defaults filled in."""
+    channels: dict[str, contract.ChannelFiles]
+    """Input channels; ``train`` holds a file."""
+    seed: int
+    threads: int
+    host: str
+
+
+def begin(spec: AlgorithmSpec) -> Job:
+    """Read and check the job's input, and fix the number of threads; to be called before numpy is imported.
+
+    Raises
+    ------
+    ClientError
+        If hyperparameters, channels or the seed are refused.
+    """
+    values = contract.hyperparameters(spec)
+    channels = contract.channels()
+    if "train" not in channels or not channels["train"].files:
+        raise contract.ClientError("the train channel holds no file")
+    known = [channel.name for channel in spec.channels]
+    unknown = sorted(set(channels) - set(known))
+    if unknown:
+        names = " and ".join(map(repr, known))
+        raise contract.ClientError(f"unknown channel {unknown[0]!r}; {spec.name} reads {names}")
+    job = Job(values, channels, contract.seed(), contract.threads(), contract.host())
+    contract.limit_threads(job.threads)
+    _log.info("Hyperparameters: %s", values)
+    _log.info("Threads: %d, seed: %d", job.threads, job.seed)
+    return job
+
+
+def quality(host: str, text: str) -> None:
+    """Log a quality metric, such as ``test msd <loss>=1.5``, as AWS's containers do."""
+    _log.info("#quality_metric: host=%s, %s", host, text)
+
+
+def progress(host: str, percent: float) -> None:
+    """Log how much of the training is done."""
+    _log.info("#progress_metric: host=%s, completed %.1f %% of epochs", host, percent)
+
+
+def throughput(host: str, rows: int, seconds: float) -> None:
+    """Log how fast rows were trained on."""
+    _log.info("#throughput_metric: host=%s, train throughput=%.1f records/second", host, rows / max(seconds, 1e-9))
+
+
+def write_model(content: bytes) -> None:
+    """Write the one file of the artifact."""
+    folder = contract.base() / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(content)
