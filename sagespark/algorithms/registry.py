@@ -9,10 +9,11 @@ from importlib import resources
 from typing import Any
 
 from sagespark.algorithms.kmeans import KMEANS
+from sagespark.algorithms.pca import PCA
 from sagespark.algorithms.spec import AlgorithmSpec
 from sagespark.core.errors import ValidationError
 
-ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS,)}
+ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS, PCA)}
 """The algorithms whose rows are declared, by image repository."""
 
 _IMAGE = re.compile(

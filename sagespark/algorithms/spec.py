@@ -88,8 +88,8 @@ class Output:
     """The service's name, such as ``closest_cluster``."""
     param: str
     """The Param that names the column, such as ``predictionCol``."""
-    default_column: str
-    """That Param's default."""
+    default_column: str | None
+    """That Param's default; None: MLlib's, such as ``{uid}__output`` of ``outputCol``."""
     type: Literal["int", "double", "vector"]
     """Spark type of the column."""
     doc: str = ""

@@ -80,6 +80,7 @@ def layout(
     *,
     featuresCol: str | None = "features",
     featuresCols: Sequence[str] | None = None,
+    featuresParam: str = "featuresCol",
     labelCol: str | None = None,
     weightCol: str | None = None,
     vectorFormat: str = "auto",
@@ -97,6 +98,8 @@ def layout(
         One column of ml Vectors or arrays of numbers; not looked at where ``featuresCols`` is given.
     featuresCols : sequence of str or None
         Numeric or boolean columns, one feature each.
+    featuresParam : str
+        What messages call ``featuresCol``; one of another name has no ``featuresCols`` beside it.
     labelCol, weightCol : str or None
         Numeric columns.
     vectorFormat : {'auto', 'dense', 'sparse'}
@@ -112,7 +115,7 @@ def layout(
     if featuresCols is not None:
         kind, features, width = _columns(schema, featuresCols, problems)
     else:
-        kind, features, width = _column(schema, featuresCol, problems)
+        kind, features, width = _column(schema, featuresCol, featuresParam, problems)
     label = _number(schema, "labelCol", labelCol, problems)
     _number(schema, "weightCol", weightCol, problems)
     told = _classes(label)
@@ -155,23 +158,25 @@ def _find(schema: StructType, param: str, name: str, problems: list[str]) -> Str
     return None
 
 
-def _column(schema: StructType, name: str | None, problems: list[str]) -> tuple[Kind, tuple[str, ...], int | None]:
+def _column(
+    schema: StructType, name: str | None, param: str, problems: list[str]
+) -> tuple[Kind, tuple[str, ...], int | None]:
+    several = param == "featuresCol"
     if not name:
-        problems.append("featuresCol: name the column of features, or give numeric columns by featuresCols")
+        or_else = ", or give numeric columns by featuresCols" if several else ""
+        problems.append(f"{param}: name the column of features{or_else}")
         return "vector", (), None
-    field = _find(schema, "featuresCol", name, problems)
+    field = _find(schema, param, name, problems)
     if field is None:
         return "vector", (name,), None
     kind: Kind = "vector"
     if isinstance(field.dataType, ArrayType) and isinstance(field.dataType.elementType, NumericType):
         kind = "array"
     elif not is_vector(field.dataType):
-        problems.append(f"featuresCol: {_refused_features(name, field.dataType)}")
+        problems.append(f"{param}: {_refused_features(name, field.dataType, several)}")
     width = _attributes(field)
     if width == 0:
-        problems.append(
-            f"featuresCol: the schema's metadata says that {name!r} has no features; at least one is needed"
-        )
+        problems.append(f"{param}: the schema's metadata says that {name!r} has no features; at least one is needed")
     return kind, (name,), width
 
 
@@ -208,7 +213,7 @@ def _way_to_number(kind: DataType) -> str:
     return "cast it to double, or leave it out"
 
 
-def _refused_features(name: str, kind: DataType) -> str:
+def _refused_features(name: str, kind: DataType, several: bool) -> str:
     accepted = "must be an ml Vector or an array of numbers"
     if _is_udt(kind, "pyspark.mllib.linalg", "VectorUDT"):
         return (
@@ -221,8 +226,10 @@ def _refused_features(name: str, kind: DataType) -> str:
             f"column {name!r} {accepted}, but is the bare struct of a Vector; read it with the schema it was written "
             "with: spark.read.schema(df.schema)"
         )
-    way = "name numeric columns by featuresCols, or assemble them by pyspark.ml.feature.VectorAssembler"
-    if isinstance(kind, NumericType):
+    way = "assemble numeric columns by pyspark.ml.feature.VectorAssembler"
+    if several:
+        way = "name numeric columns by featuresCols, or assemble them by pyspark.ml.feature.VectorAssembler"
+    if isinstance(kind, NumericType) and several:
         way = f"for a single numeric column use featuresCols=[{name!r}]"
     elif isinstance(kind, ArrayType):
         way = f"cast it to array<double>: F.col({name!r}).cast('array<double>')"

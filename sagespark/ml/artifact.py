@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 import tarfile
+from typing import Any
+
+from numpy.typing import NDArray
 
 from sagespark.aws import s3
 from sagespark.aws.session import SageMakerSession
-from sagespark.core.errors import CodecError
+from sagespark.codecs import ndarray
+from sagespark.core.errors import CodecError, ValidationError
 from sagespark.core.s3uri import S3Uri
+from sagespark.ml.hosting import HostingRecord
 
 FORMAT = "model.tar.gz"
 
@@ -45,3 +50,27 @@ def member(session: SageMakerSession, uri: str, prefix: str) -> bytes:
     except (tarfile.TarError, EOFError, OSError) as error:
         raise CodecError(f"{uri} is no gzipped tar archive: {error}", contentType=FORMAT) from error
     raise CodecError(f"{uri} has no file {prefix}*; it has {', '.join(names) or 'nothing'}", contentType=FORMAT)
+
+
+def arrays(record: HostingRecord, asked: str) -> tuple[list[NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Return the arrays of a model whose artifact is an NDArray file: all in order, and those that have names.
+
+    Calls GetObject.
+
+    Parameters
+    ----------
+    record : HostingRecord
+    asked : str
+        What they are read for, for messages.
+
+    Raises
+    ------
+    ValidationError
+        If only the model's endpoint is known.
+    CodecError
+        If the artifact holds no such file.
+    """
+    if record.modelData is None:
+        raise ValidationError("only the model's endpoint is known, not its artifact", asked)
+    found = ndarray.load(member(record.session, record.modelData, "model_algo-"))
+    return (list(found.values()), found) if isinstance(found, dict) else (found, {})

@@ -11,9 +11,9 @@ from pyspark.sql import DataFrame
 from sagespark.algorithms.kmeans import KMEANS
 from sagespark.algorithms.spec import AlgorithmSpec
 from sagespark.codecs import ndarray
-from sagespark.core.errors import CodecError, ValidationError
+from sagespark.core.errors import CodecError
 from sagespark.data.invoke import predict
-from sagespark.ml.artifact import member
+from sagespark.ml.artifact import arrays
 from sagespark.ml.estimator import AlgorithmEstimator
 from sagespark.ml.held_out import HasTestDataset
 from sagespark.ml.hosting import HostingRecord
@@ -118,10 +118,7 @@ class KMeans(KMeansParams, HasTestDataset, AlgorithmEstimator[KMeansModel]):
 
 def _read_centers(record: HostingRecord) -> NDArray[np.float64]:
     """Return the centres, shape (k, d)."""
-    if record.modelData is None:
-        raise ValidationError("only the model's endpoint is known, not its artifact", "clusterCenters")
-    arrays = ndarray.load(member(record.session, record.modelData, "model_algo-"))
-    found = list(arrays.values() if isinstance(arrays, dict) else arrays)
+    found, _ = arrays(record, "clusterCenters")
     if not found or found[0].ndim != 2:
         raise CodecError(f"{record.modelData} holds no array of k x feature_dim", contentType=ndarray.FORMAT)
     return found[0].astype(np.float64)

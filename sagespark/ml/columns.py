@@ -39,13 +39,13 @@ def frame_layout(
     found, more = layout(
         schema,
         featuresCol=stage._value(features),
+        featuresParam=features,
         featuresCols=several,
         labelCol=stage._value("labelCol") if labels else None,
         vectorFormat=stage._value("vectorFormat") or "auto",
         missing="refuse" if spec is None else spec.missing,
     )
-    # The columns' rules are the same whatever the Param is called.
-    return found, problems + [text.replace("featuresCol:", f"{features}:", 1) for text in more]
+    return found, problems + more
 
 
 def output_columns(
@@ -60,7 +60,7 @@ def output_columns(
     for output in outputs:
         # A stage without a Param of that name has no say: the column is called as the row says.
         known = bool(output.param) and stage.hasParam(output.param)
-        name = stage._value(output.param) if known else output.default_column
+        name = stage._value(output.param) if known else output.default_column or output.field
         if not name:
             continue
         if name.lower() in taken:

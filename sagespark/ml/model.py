@@ -16,7 +16,7 @@ from sagespark.algorithms.spec import Output
 from sagespark.aws.session import SageMakerSession
 from sagespark.core.errors import Resource, ValidationError
 from sagespark.data.frame import FrameLayout
-from sagespark.data.invoke import InvokeSpec, OutputColumn, with_predictions
+from sagespark.data.invoke import InvokeSpec, OutputColumn, PostProcess, with_predictions
 from sagespark.ml import placement, requests
 from sagespark.ml.attach import from_endpoint, from_model_data, from_training_job
 from sagespark.ml.columns import frame_layout, output_columns, with_outputs
@@ -145,6 +145,10 @@ class HostedModel(Stage, Model):
         assert self._spec is not None
         return self._spec.invocation_content_type, self._spec.accept
 
+    def _postprocess(self) -> PostProcess | None:
+        """Return the module-level function that turns response fields into columns, None where they are the same."""
+        return None
+
     def transformSchema(self, schema: StructType) -> StructType:
         """Return the schema that ``transform`` will give.
 
@@ -191,6 +195,7 @@ class HostedModel(Stage, Model):
             maxRetries=self._value("maxRetries"),
             layout=layout,
             width=self._width(),
+            postprocess=self._postprocess(),
             **options,
         )
 

@@ -6,9 +6,10 @@ Only the ``HasX`` mixins are here that the stage honours: MLlib's OneVsRest look
 
 from __future__ import annotations
 
-from pyspark.ml.param.shared import HasFeaturesCol, HasMaxIter, HasPredictionCol, HasTol
+from pyspark.ml.param.shared import HasFeaturesCol, HasInputCol, HasMaxIter, HasOutputCol, HasPredictionCol, HasTol
 
 from sagespark.algorithms.kmeans import KMEANS
+from sagespark.algorithms.pca import PCA
 from sagespark.ml.params import StageParams
 from sagespark.ml.rows import algorithm_rows
 from sagespark.ml.rows_generic import GENERIC
@@ -30,3 +31,11 @@ class KMeansModelParams(
     StageParams, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasTol, rows=algorithm_rows(KMEANS), model=True
 ):
     """Params of a K-means model."""
+
+
+class PCAParams(StageParams, HasInputCol, HasOutputCol, rows=algorithm_rows(PCA)):
+    """Params of PCA."""
+
+
+class PCAModelParams(StageParams, HasInputCol, HasOutputCol, rows=algorithm_rows(PCA), model=True):
+    """Params of a PCA model."""

@@ -65,7 +65,9 @@ def stub() -> str:
             unset = "" if row.default is not None or row.type == "None" else " | None"
             for spelling in row.spellings:
                 getter, setter = accessor("get", spelling), accessor("set", spelling)
-                lines.append(f"    def {getter}(self) -> {row.type}{unset}: ...")
+                # MLlib's own mixins promise a value: getInputCol.
+                promised = any(hasattr(base, getter) for base in cls.__bases__)
+                lines.append(f"    def {getter}(self) -> {row.type}{'' if promised else unset}: ...")
                 if hasattr(cls, setter):
                     lines.append(f"    def {setter}(self, value: {row.type} | None) -> Self: ...")
         parts.append("\n".join(lines).replace("None | None", "None") + "\n")
