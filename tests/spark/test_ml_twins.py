@@ -7,14 +7,21 @@ from typing import Any
 
 import pytest
 from pyspark.ml import clustering as theirs
+from pyspark.ml import feature as their_feature
 from pyspark.ml.param import Param
 from pyspark.ml.util import MLReadable, MLWritable
 
 from sagespark.ml import clustering as ours
+from sagespark.ml import feature
 
 pytestmark = pytest.mark.spark
 
-TWINS = [(theirs.KMeans, ours.KMeans), (theirs.KMeansModel, ours.KMeansModel)]
+TWINS = [
+    (theirs.KMeans, ours.KMeans),
+    (theirs.KMeansModel, ours.KMeansModel),
+    (their_feature.PCA, feature.PCA),
+    (their_feature.PCAModel, feature.PCAModel),
+]
 REFUSED = {"setWeightCol": "w", "setDistanceMeasure": "cosine", "setSolver": "row", "setInitSteps": 5}
 SUMMARY = ("k", "numIter", "clusterSizes", "trainingCost", "predictions", "predictionCol", "featuresCol", "cluster")
 
@@ -44,7 +51,7 @@ def test_members_are_of_the_same_kind(their: type, our: type) -> None:
 def test_names_and_module_are_what_users_import() -> None:
     for their, our in TWINS:
         assert our.__name__ == their.__name__
-        assert our.__module__ == "sagespark.ml.clustering"
+        assert our.__module__ == their.__module__.replace("pyspark", "sagespark")
 
 
 @pytest.mark.parametrize("our", [our for _, our in TWINS], ids=lambda c: c.__name__)
@@ -64,6 +71,15 @@ def test_what_sagemaker_lacks_refuses_with_its_reason(name: str, value: Any) -> 
 def test_mllibs_defaults_are_accepted(spark: Any, param: str) -> None:
     default = theirs.KMeans().getOrDefault(param)
     assert ours.KMeans(**{param: default}).getOrDefault(param) == default
+
+
+def test_mllibs_own_keywords_of_pca_are_accepted(spark: Any) -> None:
+    their = their_feature.PCA(k=3, inputCol="i", outputCol="o")
+    keywords = {p.name: v for p, v in their.extractParamMap().items()}
+    assert {p.name: v for p, v in feature.PCA(**keywords).extractParamMap().items()}.items() >= keywords.items()
+    # Both name the column after the stage where nobody names it.
+    for stage in (their_feature.PCA(k=3), feature.PCA(k=3)):
+        assert stage.getOutputCol() == f"{stage.uid}__output"
 
 
 def test_mllibs_own_keywords_are_accepted(spark: Any) -> None:

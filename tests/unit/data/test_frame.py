@@ -113,6 +113,24 @@ def test_what_the_schema_refuses_is_said_in_words(found: StructType, options: di
     assert says in problems(found, **options)
 
 
+@pytest.mark.parametrize(
+    ("found", "name", "says"),
+    [
+        (schema(a=VectorUDT()), None, "inputCol: name the column of features"),
+        (schema(a=VectorUDT()), "b", "inputCol: the DataFrame has no column 'b'"),
+        (
+            schema(a=DoubleType()),
+            "a",
+            "inputCol: column 'a' must be an ml Vector or an array of numbers, but is double",
+        ),
+    ],
+)
+def test_messages_name_the_param_that_names_the_column(found: StructType, name: str | None, says: str) -> None:
+    text = problems(found, featuresCol=name, featuresParam="inputCol")
+    assert text.startswith(says)
+    assert "featuresCol" not in text
+
+
 def test_a_name_that_occurs_twice_is_refused() -> None:
     twice = StructType([StructField("features", VectorUDT()), StructField("features", VectorUDT())])
     assert "2 columns called 'features'" in problems(twice)

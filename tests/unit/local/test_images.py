@@ -12,7 +12,7 @@ from sagespark.algorithms.registry import ALGORITHMS, image_uri
 from sagespark.local.containers.images import UnknownImage, resolve
 
 
-@pytest.mark.parametrize("algorithm", ["kmeans"])
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_a_built_in_algorithm_has_both_programs(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", f"/extra{os.pathsep}/more")
     image = resolve(image_uri(algorithm, "eu-west-1"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -18,13 +17,12 @@ from scipy import sparse
 from sklearn.cluster import KMeans
 
 from sagespark.algorithms.kmeans import KMEANS
-from sagespark.codecs import ndarray
-from sagespark.codecs.matrix import Csr, Matrix, Mixed
+from sagespark.codecs.matrix import Matrix, Mixed
 from sagespark.codecs.registry import codec
 from sagespark.local.containers import contract, kmeans_train
 from sagespark.local.containers.contract import ClientError
+from support.programs import Program, as_csr, encode, metrics
 
-RECORDIO = "application/x-recordio-protobuf"
 Job = Callable[..., NDArray[np.float32]]
 
 
@@ -37,65 +35,19 @@ def rows() -> NDArray[np.float32]:
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Job:
     """Return a function that runs a job and returns its centres."""
     caplog.set_level(logging.INFO)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
-    monkeypatch.setenv("SAGESPARK_SEED", "11")
-    monkeypatch.setenv("SAGESPARK_THREADS", "1")
+    program = Program(kmeans_train.train, tmp_path, monkeypatch)
 
-    def run(
-        hyperparameters: dict[str, Any],
-        train: dict[str, bytes],
-        test: bytes | None = None,
-        *,
-        content_type: str | None = RECORDIO,
-        order: list[str] | None = None,
-    ) -> NDArray[np.float32]:
-        channels = {"train": train} | ({} if test is None else {"test": {"part": test}})
-        config: dict[str, Any] = {}
-        for name, files in channels.items():
-            config[name] = {"TrainingInputMode": "File"} | ({"ContentType": content_type} if content_type else {})
-            folder = tmp_path / "input" / "data" / name
-            for path, content in files.items():
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_bytes(content)
-        if order is not None:
-            rows = [{"prefix": "s3://b/"}, *order]
-            (tmp_path / "input" / "data" / "train-manifest").write_text(json.dumps(rows))
-        (tmp_path / "input" / "config").mkdir(parents=True, exist_ok=True)
-        strings = {key: str(value) for key, value in hyperparameters.items()}
-        (tmp_path / "input" / "config" / "hyperparameters.json").write_text(json.dumps(strings))
-        (tmp_path / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(config))
-        kmeans_train.train()
-        assert [path.name for path in (tmp_path / "model").iterdir()] == ["model_algo-1"]
-        (centres,) = ndarray.load((tmp_path / "model" / "model_algo-1").read_bytes())
+    def run(*arguments: Any, **options: Any) -> NDArray[np.float32]:
+        (centres,) = program.run(*arguments, **options)
         assert isinstance(centres, np.ndarray)
-        assert centres.dtype == np.float32
         return centres
 
     return run
 
 
-def encode(rows: Matrix) -> bytes:
-    return bytes(codec(RECORDIO).encode(rows))
-
-
-def as_csr(dense: NDArray[np.float32]) -> Csr:
-    matrix = sparse.csr_matrix(dense)
-    return Csr(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data, dense.shape[1])
-
-
 def scikit_learn(rows: Any, **changed: Any) -> KMeans:
     with threadpoolctl.threadpool_limits(1):
         return KMeans(**{"n_clusters": 5, "random_state": 11, "n_init": "auto"} | changed).fit(rows)
-
-
-def metrics(text: str) -> dict[str, float]:
-    found = {}
-    for metric in KMEANS.metrics:
-        if matches := re.findall(metric.regex, text):
-            found[metric.name] = float(matches[-1])
-    return found
 
 
 HPS = {"k": 5, "feature_dim": 10, "extra_center_factor": 1}
@@ -107,7 +59,7 @@ def test_dense_rows_give_scikit_learns_centres(
     centres = job(HPS | {"eval_metrics": '["msd","ssd"]'}, {"part": encode(rows)}, encode(rows[:50]))
     model = scikit_learn(rows)
     np.testing.assert_allclose(centres, model.cluster_centers_, rtol=1e-6)
-    found = metrics(caplog.text)
+    found = metrics(KMEANS, caplog.text)
     assert found["train:ssd"] == pytest.approx(model.inertia_, rel=1e-5)
     assert found["train:msd"] == pytest.approx(model.inertia_ / 500, rel=1e-5)
     assert found["train:iterations"] == model.n_iter_
@@ -194,7 +146,7 @@ def test_data_that_does_not_fit_is_streamed(
     centres = job(wanted, {"part": encode(rows)})
     assert centres.shape == (5, 10)
     assert f"mini-batches of 100 rows: extra_center_factor is {factor}, but 4 copies of the rows do not" in caplog.text
-    assert metrics(caplog.text)["train:ssd"] < 1.25 * scikit_learn(rows).inertia_
+    assert metrics(KMEANS, caplog.text)["train:ssd"] < 1.25 * scikit_learn(rows).inertia_
 
 
 def test_sparse_rows_are_made_dense_in_bounded_blocks(
@@ -221,7 +173,7 @@ def test_sparse_rows_are_made_dense_in_bounded_blocks(
 def test_a_factor_above_one_streams(job: Job, rows: NDArray[np.float32], caplog: pytest.LogCaptureFixture) -> None:
     job(HPS | {"extra_center_factor": 6, "epochs": 2}, {"part": encode(rows)})
     assert "Scheme: streaming" in caplog.text
-    assert metrics(caplog.text)["train:ssd"] < 1.15 * scikit_learn(rows).inertia_
+    assert metrics(KMEANS, caplog.text)["train:ssd"] < 1.15 * scikit_learn(rows).inertia_
 
 
 def test_without_a_seed_one_is_drawn_and_told(
