@@ -57,18 +57,18 @@ class PCAModel(PCAModelParams, HostedModel):
         """
         vectors = self._arrays()["v"]
         rows, columns = vectors.shape
-        return DenseMatrix(rows, columns, vectors.ravel(order="F"))
+        return DenseMatrix(rows, columns, vectors.flatten(order="F"))
 
     @property
     def singularValues(self) -> DenseVector:
         """Singular values of the training rows, less their mean where ``subtractMean`` is True; the largest first."""
-        return DenseVector(self._arrays()["s"])
+        return DenseVector(self._arrays()["s"].copy())
 
     @property
     def mean(self) -> DenseVector | None:
         """Mean of the training rows, which is subtracted from every row; None with ``subtractMean=False``."""
         found = self._arrays().get("mean")
-        return None if found is None else DenseVector(found)
+        return None if found is None else DenseVector(found.copy())
 
     @property
     def explainedVariance(self) -> DenseVector:

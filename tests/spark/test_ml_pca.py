@@ -87,6 +87,10 @@ def test_what_it_is_made_of(fitted: PCAModel, digits: Any, session: Any) -> None
     assert fitted.numFeatures == 64
     assert fitted.getK() == fitted.getNumComponents() == K
     assert fitted.getMiniBatchSize() == 1000
+    fitted.pc.values[:] = 0
+    fitted.mean.values[:] = 0
+    assert fitted.pc.values.any()
+    assert fitted.mean.values.any()
     answer = fitted.transform(digits)
     assert answer.columns == ["id", "pixels", "projected"]
     assert answer.schema["projected"].dataType == VectorUDT()
