@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -36,12 +37,17 @@ from sagespark.data.frame import layout
 from sagespark.data.shards import StagingRequest, stage, unstage
 
 PARTITIONS, ROWS, BATCH = 6, 1200, 100
+# A batch is larger than Spark's buffer between the JVM and Python (64 KiB): it arrives when it is made, not with the last.
+WIDTH = 256
 CLOCK = SystemClock()
 CONF = {
     "spark.ui.enabled": "false",
     "spark.log.level": "OFF",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH),
+    # No task starts before every executor is there: each then has a partition of its own.
+    "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+    "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s",
 }
 SPECULATION = {
     "spark.driver.host": "127.0.0.1",
@@ -65,8 +71,8 @@ def rows(mode: str) -> Any:
         pause = 0.5 if mode == "kill" else 3.0 if first else 0.05
         for batch in batches:
             ids = batch.column(0).to_numpy().astype(np.float32)
-            flat = np.repeat(ids, 8)
-            offsets = pa.array(np.arange(len(ids) + 1, dtype=np.int32) * 8)
+            flat = np.repeat(ids, WIDTH)
+            offsets = pa.array(np.arange(len(ids) + 1, dtype=np.int32) * WIDTH)
             SystemClock().sleep(pause)
             yield pa.RecordBatch.from_arrays([pa.ListArray.from_arrays(offsets, pa.array(flat))], ["features"])
 
@@ -112,7 +118,9 @@ def kill_one_executor(session: SageMakerSession, prefix: S3Uri, told: dict[str, 
     """Kill an executor's JVM once both have finished objects of a partition that they are still at."""
     while True:
         seen = {str(uri) for uri in s3.list_keys(session, prefix)}
-        if {name.rpartition("/")[2][:10] for name in seen} >= {"part-00000", "part-00001"}:
+        # A partition makes one object a batch: one that is well short of all its objects is being written right now.
+        finished = Counter(name.rpartition("/")[2][:10] for name in seen if "/part-" in name)
+        if sum(count < ROWS / BATCH - 3 for count in finished.values()) == 2:
             break
         CLOCK.sleep(0.05)
     executors = [p for p in psutil.Process().children(recursive=True) if is_executor(p)]
@@ -148,7 +156,7 @@ def staged(url: str, mode: str, master: str) -> dict[str, Any]:
         thread.start()
     # A shard holds one batch: half a partition's shards are finished when its attempt is lost.
     kind = "application/x-recordio-protobuf"
-    report = stage(df, StagingRequest(session, prefix, "train", made, kind, maxShardBytes=8000))
+    report = stage(df, StagingRequest(session, prefix, "train", made, kind, maxShardBytes=BATCH * WIDTH * 5))
     head, *names = json.loads(s3.read_bytes(session, report.manifest))
     found = [codec(kind).decode(s3.read_bytes(session, S3Uri.parse(head["prefix"] + name))) for name in names]
     told["rows"] = report.rows
