@@ -37,7 +37,7 @@ from sagespark.data.frame import layout
 from sagespark.data.shards import StagingRequest, stage, unstage
 
 PARTITIONS, ROWS, BATCH = 6, 1200, 100
-# A batch is larger than Spark's buffer between the JVM and Python (64 KiB): it arrives when it is made, not with the last.
+# A batch is larger than the buffer between JVM and Python (64 KiB): it arrives when it is made, not with the last one.
 WIDTH = 256
 CLOCK = SystemClock()
 CONF = {
