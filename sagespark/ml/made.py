@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from sagespark.aws.endpoint import Endpoint
 from sagespark.aws.endpoint_config import EndpointConfig
 from sagespark.aws.handle import Handle
 from sagespark.aws.model import Model
 from sagespark.aws.session import SageMakerSession
-from sagespark.core.errors import EndpointFailedError, Resource, SageSparkError, ServiceError
+from sagespark.core.errors import Resource, SageSparkError
 
 HANDLES: tuple[type[Handle], ...] = (Endpoint, EndpointConfig, Model)
 """What hosting consists of, in the order of removal."""
@@ -55,7 +54,9 @@ class Made:
                 try:
                     handle = cls(self.session, resource.name)
                     if isinstance(handle, Endpoint):
-                        _delete_endpoint(handle, wait)
+                        handle.delete_settled(DELETE_TIMEOUT)
+                        if wait:
+                            handle.wait_deleted(DELETE_TIMEOUT)
                     else:
                         handle.delete()
                     self.drop(resource)
@@ -65,17 +66,3 @@ class Made:
             first = errors[0]
             first.createdResources = tuple(self.resources)
             raise first
-
-
-def _delete_endpoint(endpoint: Endpoint, wait: bool) -> None:
-    try:
-        endpoint.delete()
-    except ServiceError:
-        # While it is being created or updated AWS refuses: wait for the end of that, whichever it is.
-        if endpoint.describe().get("EndpointStatus") not in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
-            raise
-        with suppress(EndpointFailedError):
-            endpoint.wait(timeout=DELETE_TIMEOUT)
-        endpoint.delete()
-    if wait:
-        endpoint.wait_deleted(DELETE_TIMEOUT)
