@@ -69,7 +69,7 @@ test-slow: java $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -m slow $(PYTEST_ARGS)
 
 bench: java $(VENV)/.dev
-	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python $$script || exit 1; done
+	@failed=0; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python $$script || failed=1; done; exit $$failed
 
 emr-bundle: $(VENV)/.dev
 	@rm -rf dist && mkdir -p dist
