@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+TUNING_OBJECTIVE = "_tuning_objective_metric"
+"""Hyperparameter that automatic model tuning adds to a training job's own: the objective metric."""
+
+
 @dataclass(frozen=True)
 class Group:
     """A Param that stands for several hyperparameters and has no wire string of its own.
@@ -169,6 +173,8 @@ class AlgorithmSpec:
         values = {h.wire: h.default for h in self.hyperparameters}
         known = {h.wire for h in self.hyperparameters}
         for wire, text in hyperparameters.items():
+            if wire == TUNING_OBJECTIVE:
+                continue
             if wire not in known:
                 near = get_close_matches(wire, known, n=1)
                 problems.append(f"Unknown hyperparameter {wire!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))

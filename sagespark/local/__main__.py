@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sagespark.core.clock import SystemClock
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"sagespark.local: cannot listen on {config.host} port {config.port}: {error}", file=sys.stderr)
         return 1
+    config = replace(config, port=sockets[0].getsockname()[1])
     try:
         service = Service.build(config)
     except (FolderInUseError, IndexVersionError, OSError) as error:
@@ -87,10 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except sqlite3.DatabaseError as error:
         print(f"sagespark.local: the data folder {config.data} cannot be read: {error}", file=sys.stderr)
         return 1
-    port = sockets[0].getsockname()[1]
-
     def ready() -> None:
-        print(f"READY http://{config.host}:{port}", flush=True)
+        print(f"READY {config.url}", flush=True)
 
     code = 0
     try:

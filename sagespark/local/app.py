@@ -34,6 +34,7 @@ from sagespark.local.services.search import Search
 from sagespark.local.services.sts import Sts
 from sagespark.local.services.tags import Tags
 from sagespark.local.services.training_jobs import TrainingJobs
+from sagespark.local.services.tuning_jobs import TuningJobs
 from sagespark.local.store import Store
 from sagespark.local.wire.dispatch import Dispatcher
 
@@ -149,6 +150,7 @@ class Service:
         )
         training = Supervisor(parts)
         hosting = Deployments(store, logs, objects, runtime, config.data / "hosting", clock)
+        jobs = TrainingJobs(store, training, clock, config.secret_key)
         providers: list[Any] = [
             S3Buckets(*shared),
             S3Objects(*shared),
@@ -161,7 +163,9 @@ class Service:
             Metrics(store, logs),
             Tags(store),
             # Training starts before hosting: it ends what containers a former service left, of both.
-            TrainingJobs(store, training, clock, config.secret_key),
+            jobs,
+            # Tuning starts after training, which has ended by then what a former service left running.
+            TuningJobs(store, logs, jobs, runtime.resolve, clock, config.url),
             Models(store, objects, runtime.resolve, clock),
             EndpointConfigs(store, clock),
             Search(store),

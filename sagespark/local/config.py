@@ -86,6 +86,12 @@ class LocalConfig:
     """Seconds that requests in flight have to end after SIGTERM."""
     secret_key: str = SECRET_KEY
 
+    @property
+    def url(self) -> str:
+        """URL of the service, once the port is known."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
     def is_default_bucket(self, name: str) -> bool:
         """Tell whether ``name`` is the default bucket of some region; such a bucket exists in every region."""
         return re.fullmatch(rf"sagemaker-[a-z]{{2,4}}(-[a-z0-9]+){{2,4}}-{self.account}", name) is not None

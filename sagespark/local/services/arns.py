@@ -10,6 +10,7 @@ TYPES = {
     "Model": "model",
     "EndpointConfig": "endpoint-config",
     "Endpoint": "endpoint",
+    "HyperParameterTuningJob": "hyper-parameter-tuning-job",
 }
 """Resource types in ARNs, by the kind under which :class:`sagespark.local.store.Store` keeps the resource."""
 _KINDS = {word: kind for kind, word in TYPES.items()}

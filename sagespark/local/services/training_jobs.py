@@ -58,12 +58,16 @@ class TrainingJobs:
 
     def CreateTrainingJob(self, ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         """Accept a training job and start it."""
+        return self.create(ctx, request)
+
+    def create(self, ctx: Context, request: dict[str, Any], **members: Any) -> dict[str, Any]:
+        """Create a training job whose description has more members than its request, such as ``TuningJobArn``."""
         name = request["TrainingJobName"]
         found = problems(request, self._supervisor.resolve)
         if found:
             raise AwsError("ValidationException", " ".join(found))
         identifier = arn(status.KIND, ctx.region, ctx.account, name)
-        document = status.new(self._with_metrics(request), identifier, self._clock.now())
+        document = status.new(self._with_metrics(request), identifier, self._clock.now()) | members
         with self._store.transaction():
             try:
                 self._store.put(status.KIND, ctx.region, name, document)
