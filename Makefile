@@ -15,6 +15,8 @@ SHELL := /bin/bash
 
 SPARK ?= all
 PYTEST_ARGS ?=
+# Test processes at once; a file's tests stay in one, since they share a Spark session and a service.
+WORKERS ?= 2
 VENV := .venv
 VENV35 := .venv-spark35
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
@@ -60,10 +62,10 @@ test: test-$(SPARK)
 endif
 
 test-4: java $(VENV)/.dev
-	$(VENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_ARGS)
 
 test-3.5: java $(VENV35)/.dev
-	$(VENV35)/bin/python -m pytest -m "spark and not slow" $(PYTEST_ARGS)
+	$(VENV35)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "spark and not slow" $(PYTEST_ARGS)
 
 test-slow: java $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -m slow $(PYTEST_ARGS)

@@ -1,7 +1,7 @@
 """Resident memory of the driver and of the largest Python worker while staging and transforming 10^5 to 10^7 rows.
 
-Rows of 10 numbers that Spark makes as it goes. Flat memory means the same figure at every size; requests have 5,000 rows,
-so that as many are in flight with 10^5 rows as with 10^7.
+Rows of 10 numbers that Spark makes as it goes. Flat memory means the same figure at every size. Requests have 5,000
+rows, so that as many are in flight with 10^5 rows as with 10^7.
 """
 
 from __future__ import annotations
