@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -48,6 +48,40 @@ class SystemClock:
     def __hash__(self) -> int:
         """Hash as every system clock does."""
         return hash(SystemClock)
+
+
+class ScaledClock:
+    """The machine's clock, running faster: an hour of it passes in ``3600 / scale`` real seconds.
+
+    Parameters
+    ----------
+    scale : float
+        Seconds of this clock per real second, above 0.
+    """
+
+    def __init__(self, scale: float) -> None:
+        if not scale > 0:
+            raise ValueError(f"scale must be above 0, but got {scale!r}")
+        self.scale = scale
+        self._began = datetime.now(UTC)
+        self._zero = time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, aware, in UTC: right at the start, and ahead of the machine's since."""
+        return self._began + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        """Return seconds since this clock was made."""
+        return (time.monotonic() - self._zero) * self.scale
+
+    def sleep(self, seconds: float) -> None:
+        """Block for ``seconds`` of this clock."""
+        SystemClock().sleep(seconds / self.scale)
+
+
+def real_seconds(clock: Clock, seconds: float) -> float:
+    """Return how many real seconds ``seconds`` of a clock take, for the timeouts of locks and processes."""
+    return seconds / clock.scale if isinstance(clock, ScaledClock) else seconds
 
 
 def token(length: int = 12) -> str:

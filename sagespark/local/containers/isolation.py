@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subp
     Parameters
     ----------
     orders : mapping
-        ``isolated``, ``network``, ``opt_ml``, ``scratch``, ``hosts`` (a file), ``host``, ``program``,
-        ``environment``, ``folder`` (working folder) and ``port``, as ``launcher.py`` reads them.
+        ``isolated``, ``network``, ``join`` (two descriptors, or none), ``opt_ml``, ``mounts``, ``scratch``, ``hosts``
+        (a file), ``host``, ``program``, ``environment``, ``folder`` (working folder) and ``port``, as ``launcher.py``
+        reads them.
     stdout : int
         File descriptor, or one of ``subprocess``'s constants, that takes standard output and error.
     timeout : float
@@ -49,6 +51,34 @@ def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subp
     ContainerError
         If a namespace or a mount is refused, or nothing answers in time.
     """
+    process, ours, _ = _launch(orders, stdout, timeout, orders["join"])
+    return process, ours
+
+
+class Network:
+    """A network of its own for the hosts of one job: they reach each other by loopback addresses, and nothing else.
+
+    Raises
+    ------
+    ContainerError
+        If the kernel refuses it.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        process, ours, self.spaces = _launch({"make_network": True}, subprocess.DEVNULL, timeout, ())
+        ours.close()
+        process.wait()
+
+    def close(self) -> None:
+        """Let it go once its last host has ended."""
+        while self.spaces:
+            os.close(self.spaces.pop())
+
+
+def _launch(
+    orders: Mapping[str, Any], stdout: int, timeout: float, pass_on: Sequence[int]
+) -> tuple[subprocess.Popen[bytes], socket.socket, list[int]]:
+    """Start the launcher; return it, this end of the socket, and the descriptors that it handed over."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
@@ -56,7 +86,7 @@ def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subp
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=subprocess.STDOUT,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(theirs.fileno(), *pass_on),
             start_new_session=True,
             cwd="/",
         )
@@ -65,7 +95,7 @@ def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subp
         with process.stdin as orders_pipe:
             orders_pipe.write(json.dumps(dict(orders)).encode())
         ours.settimeout(timeout)
-        answer = ours.recv(4096)
+        answer, descriptors, _, _ = socket.recv_fds(ours, 4096, 2)
         ours.settimeout(None)
         if not answer:
             raise ContainerError("the container's launcher ended before it started the program")
@@ -81,7 +111,7 @@ def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subp
         if isinstance(error, ContainerError):
             raise
         raise ContainerError(f"the container's launcher did not answer: {error}") from error
-    return process, ours
+    return process, ours, descriptors
 
 
 def make_scratch(folder: Path) -> Path:
@@ -93,8 +123,9 @@ def make_scratch(folder: Path) -> Path:
 
 def remove_scratch(folder: Path) -> None:
     """Remove what :func:`make_scratch` made; the kernel leaves a folder in it that nobody may enter."""
-    with contextlib.suppress(OSError):
-        (folder / "work" / "work").chmod(0o700)
+    for place in folder.glob("work/*/work"):
+        with contextlib.suppress(OSError):
+            place.chmod(0o700)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -116,7 +147,9 @@ def probe(folder: Path | None = None) -> str | None:
         orders = {
             "isolated": True,
             "network": True,
+            "join": [],
             "opt_ml": str(root / "ml"),
+            "mounts": {},
             "scratch": str(scratch),
             "hosts": str(hosts),
             "host": "probe",

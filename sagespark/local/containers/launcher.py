@@ -8,6 +8,8 @@ The kernel's rules ask for the shape (``unshare(2)``, ``pid_namespaces(7)``, ``u
 1. The launcher reads its orders (JSON) from standard input, and holds one end of a socket; the other is the service's.
 2. Isolated, it enters user, process and (for serving) network namespaces of its own and forks init, which makes the
    mounts, sets the host name and starts the program. Not isolated, it starts the program itself and adopts orphans.
+   The hosts of a job without outside network share one network: it is made by a launcher that only hands over the
+   namespaces as file descriptors, and joined by the launchers of the hosts.
 3. ``connect`` on the socket is answered with a TCP connection to the program's port, made inside the network namespace
    and handed over as a file descriptor: the service then speaks to the program with nothing in between.
 4. The socket's end of file (the service died, or asks for it) kills the whole tree: the kernel does it once init is
@@ -63,8 +65,17 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _call("mount", *encoded, ctypes.c_ulong(flags), None if options is None else os.fsencode(options))
 
 
-def _enter(network: bool) -> None:
-    """Enter new user and process (and network) namespaces; the user outside is root inside."""
+def _enter(network: bool, join: list[int]) -> None:
+    """Enter new user and process (and network) namespaces; the user outside is root inside.
+
+    ``join`` holds the descriptors of a user and a network namespace to enter instead of new ones.
+    """
+    if join:
+        for descriptor, kind in zip(join, (_CLONE_NEWUSER, _CLONE_NEWNET), strict=True):
+            _call("setns", descriptor, kind)
+            os.close(descriptor)
+        _call("unshare", _CLONE_NEWPID)
+        return
     user, group = os.geteuid(), os.getegid()
     _call("unshare", _CLONE_NEWUSER | _CLONE_NEWPID | (_CLONE_NEWNET if network else 0))
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
@@ -86,6 +97,10 @@ def _make_mount_point(path: str) -> None:
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        _make_mount_point(parent)
+        os.mkdir(path)
+        return
     below = os.open(parent, os.O_PATH | os.O_DIRECTORY)
     entries = list(os.scandir(parent))
     _mount("tmpfs", parent, "tmpfs", 0)
@@ -108,7 +123,11 @@ def _shield(folder: str, scratch: str) -> None:
 
     What it writes goes to ``scratch``. Where the kernel or the file system has no overlays the folder is read-only.
     """
-    places = [os.open(os.path.join(scratch, name), os.O_PATH | os.O_DIRECTORY) for name in ("upper", "work")]
+    places = []
+    for name in ("upper", "work"):
+        own = os.path.join(scratch, name, os.path.basename(folder))
+        os.mkdir(own)
+        places.append(os.open(own, os.O_PATH | os.O_DIRECTORY))
     upper, work = (f"/proc/self/fd/{place}" for place in places)
     options = f"lowerdir={folder},upperdir={upper},workdir={work},userxattr"
     try:
@@ -126,8 +145,14 @@ def _furnish(orders: dict[str, Any]) -> None:
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     _make_mount_point("/opt/ml")
     _mount(orders["opt_ml"], "/opt/ml", None, _MS_BIND | _MS_REC)
-    if os.path.isdir(_INPUT):
-        _shield(_INPUT, orders["scratch"])
+    # A channel each: the pipes beside the folders must be this machine's own, and an overlay would copy them.
+    for entry in sorted(os.listdir(_INPUT)) if os.path.isdir(_INPUT) else ():
+        folder = os.path.join(_INPUT, entry)
+        if os.path.isdir(folder) and not os.path.islink(folder):
+            _shield(folder, orders["scratch"])
+    for source, target in orders["mounts"].items():
+        _make_mount_point(target)
+        _mount(source, target, None, _MS_BIND | _MS_REC)
     if os.path.exists("/etc/hosts"):
         _mount(orders["hosts"], "/etc/hosts", None, _MS_BIND)
     # Where parts of the host's /proc are covered (as inside Docker) a fresh one is refused; the host's then stays.
@@ -248,11 +273,27 @@ def _children() -> list[int]:
     return own
 
 
+def _make_network(lifeline: socket.socket) -> NoReturn:
+    """Make a network that only its members reach, and hand over its two namespaces; they live while those are open."""
+    try:
+        _enter(network=True, join=[])
+        spaces = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("user", "net")]
+        socket.send_fds(lifeline, [b"{}"], spaces)
+    except OSError as error:
+        lifeline.send(json.dumps({"error": str(error)}).encode())
+        os._exit(126)
+    os._exit(0)
+
+
 def main() -> NoReturn:
     """Run the container that standard input describes; the argument is the number of the socket."""
     lifeline = socket.socket(fileno=int(sys.argv[1]))
     lifeline.set_inheritable(False)
     orders = json.load(sys.stdin.buffer)
+    if orders.get("make_network"):
+        _make_network(lifeline)
+    for descriptor in orders["join"]:
+        os.set_inheritable(descriptor, False)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     isolated = orders["isolated"]
     woken, wake = os.pipe()
@@ -270,7 +311,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if isolated:
-            _enter(orders["network"])
+            _enter(orders["network"], orders["join"])
             child = os.fork()
             if child == 0:
                 _init(orders, lifeline)

@@ -7,6 +7,7 @@ line by line. :class:`ContainerRuntime` starts them, :class:`Container` watches,
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import select
@@ -27,6 +28,8 @@ SERVING_PORT = 8080
 """Port of ``/ping`` and ``/invocations`` in the container contract."""
 MAX_LINE = 256 * 1024
 """Longest line of output in bytes, as CloudWatch Logs bounds an event; longer ones are cut into several."""
+HOSTS_VARIABLE = "SAGESPARK_HOSTS"
+"""Environment variable with the addresses of a job's hosts, a JSON object, where containers are not isolated."""
 _START_SECONDS = 60.0
 _KILL_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -47,7 +50,11 @@ class ContainerSpec:
     host: str = "algo-1"
     """Host name."""
     hosts: Mapping[str, str] = field(default_factory=dict)
-    """Names of the job's other hosts and their loopback addresses."""
+    """Names of all the job's hosts and their loopback addresses."""
+    mounts: Mapping[str, Path] = field(default_factory=dict)
+    """Further folders that the program sees, by their paths inside; only where containers are isolated."""
+    network: isolation.Network | None = None
+    """A network to be in instead of this machine's; only where containers are isolated."""
     port: int | None = None
     """Port the program serves on, :data:`SERVING_PORT`; None: it serves nothing, and shares the network."""
 
@@ -201,6 +208,16 @@ class ContainerRuntime:
                 self._isolated = isolation.detect(self._folder)
             return self._isolated
 
+    def network(self) -> isolation.Network | None:
+        """Return a network for the hosts of a job that may reach nothing else; None where nothing is isolated.
+
+        Raises
+        ------
+        ContainerError
+            If the kernel refuses it.
+        """
+        return isolation.Network(_START_SECONDS) if self.isolated else None
+
     def start(self) -> None:
         """Make sure that no container of a former service on this folder is alive."""
         orphans.end_all(self._folder, self._clock)
@@ -245,7 +262,9 @@ class ContainerRuntime:
         orders = {
             "isolated": isolated,
             "network": own_network,
+            "join": spec.network.spaces if isolated and spec.network is not None else [],
             "opt_ml": str(spec.opt_ml.resolve()),
+            "mounts": {inside: str(folder.resolve()) for inside, folder in spec.mounts.items()} if isolated else {},
             "scratch": str(scratch.resolve()),
             "hosts": str(hosts.resolve()),
             "host": spec.host,
@@ -277,6 +296,8 @@ def _environment(spec: ContainerSpec, isolated: bool, port: int | None) -> dict[
         environment["SAGEMAKER_BIND_TO_PORT"] = str(port)
     if not isolated:
         environment["SAGEMAKER_BASE_DIR"] = str(spec.opt_ml.resolve())
+        # There is no /etc/hosts of the container's own that could tell them.
+        environment[HOSTS_VARIABLE] = json.dumps(dict(spec.hosts))
     return environment
 
 

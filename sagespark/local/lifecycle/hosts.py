@@ -33,9 +33,24 @@ def hosts_of(resources: dict[str, Any]) -> tuple[Host, ...]:
     return tuple(Host(f"algo-{i}", kind["InstanceType"], kind["InstanceGroupName"]) for i, kind in enumerate(kinds, 1))
 
 
-def addresses(hosts: tuple[Host, ...]) -> dict[str, str]:
-    """Return a loopback address of its own for each host: 127.0.0.1, 127.0.0.2, ..."""
-    return {host.name: f"127.0.{i // 250}.{i % 250 + 1}" for i, host in enumerate(hosts)}
+def addresses(hosts: tuple[Host, ...], start: int = 0) -> dict[str, str]:
+    """Return a loopback address of its own for each host, 127.1.1.1 and up.
+
+    Jobs share this machine's network, so that they reach this service and package registries: with addresses of their
+    own two jobs may serve on the same port, and so may two hosts of one job.
+
+    Parameters
+    ----------
+    hosts : tuple of Host
+    start : int
+        Tells the job from others; any number.
+    """
+    return {host.name: _address(start + i) for i, host in enumerate(hosts)}
+
+
+def _address(number: int) -> str:
+    number %= 250**3
+    return f"127.{number // 62500 + 1}.{number // 250 % 250 + 1}.{number % 250 + 1}"
 
 
 def resource_config(hosts: tuple[Host, ...], current: Host) -> dict[str, Any]:
