@@ -267,11 +267,9 @@ def _tunable(name: str, row: Tunable) -> tuple[str, Request]:
 
 
 def _around(name: str, hint: str) -> tuple[str, Request]:
-    if hint.lower() in ("true", "false"):
-        return "CategoricalParameterRanges", {
-            "Name": name,
-            "Values": [hint, "False" if hint.lower() == "true" else "True"],
-        }
+    for word, other in (("true", "false"), ("True", "False")):
+        if hint in (word, other):
+            return "CategoricalParameterRanges", {"Name": name, "Values": [word, other]}
     for kind, number in (("Integer", int), ("Continuous", float)):
         try:
             value = number(hint)
