@@ -137,6 +137,8 @@ class AlgorithmSpec:
     accept: str = "application/x-recordio-protobuf"
     seed: str | None = None
     """Wire string of the algorithm's own seed; None: ``SAGESPARK_SEED`` in the job's Environment."""
+    distributed: bool = False
+    """Whether the embedded service trains it on several instances; AWS does so with most of them."""
     sources: tuple[str, ...] = ()
 
     def __getitem__(self, wire: str) -> Hyperparameter:
