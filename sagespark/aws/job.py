@@ -123,11 +123,15 @@ class Job(Handle):
         ended = status if secondary in ("", status) else f"{status} ({secondary})"
         first = f"{self.spec.noun} {self.name!r} ended {ended}" + (f": {reason}" if reason else "")
         raise JobFailedError(
-            f"{first}\n{logs.excerpt(self.session, self.log_group, f'{self.name}/', LOG_LINES)}",
+            f"{first}\n{self._evidence()}",
             jobName=self.name,
             status=status,
             failureReason=reason,
         )
+
+    def _evidence(self) -> str:
+        """Return what a failure's message shows below its first line."""
+        return logs.excerpt(self.session, self.log_group, f"{self.name}/", LOG_LINES)
 
     def _has_result(self, description: dict[str, Any]) -> bool:
         """Tell whether a stopped job left something that is worth having."""

@@ -19,7 +19,7 @@ from sagespark.local.services.tags import get_tags
 from sagespark.local.store import Document, Store
 from sagespark.local.wire.context import AwsError, Context
 
-_KINDS = ("TrainingJob", "Endpoint", "Model")
+_KINDS = ("TrainingJob", "Endpoint", "Model", "HyperParameterTuningJob")
 _ORDERED: dict[str, Callable[[Any, Any], bool]] = {
     "GreaterThan": lambda a, b: bool(a > b),
     "GreaterThanOrEqualTo": lambda a, b: bool(a >= b),
