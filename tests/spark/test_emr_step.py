@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyspark
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -45,10 +46,14 @@ def test_the_step_runs_under_a_moved_prefix(tmp_path: Path, service) -> None:
     assert said.startswith(f"sagespark 0.1.0 is ready in {prefix}")
     assert not (prefix / "lib" / "python3.11" / "site-packages" / "pyspark").exists()
 
-    # The environment has no pyspark: spark-submit brings it, as on EMR.
+    # The environment has no pyspark: spark-submit brings it from SPARK_HOME, as on EMR.
     environment = {k: v for k, v in account.items() if k != "PATH"}
     environment.update(
-        SAGESPARK_ROLE=service.role, SAGESPARK_BUCKET=service.bucket, PYSPARK_PYTHON="", PYSPARK_DRIVER_PYTHON=""
+        SPARK_HOME=str(Path(pyspark.__file__).parent),
+        SAGESPARK_ROLE=service.role,
+        SAGESPARK_BUCKET=service.bucket,
+        PYSPARK_PYTHON="",
+        PYSPARK_DRIVER_PYTHON="",
     )
     output = call(
         [
