@@ -110,7 +110,8 @@ class AlgorithmSpec:
     version : str
         Tag of the image.
     input_params : tuple of str
-        Params that name the stage's input columns: ``featuresCol`` or ``inputCol``.
+        Params that name the stage's input columns: ``featuresCol`` or ``inputCol`` first, then ``labelCol``,
+        ``weightCol`` and ``qidCol`` where the algorithm has them.
     hyperparameters, groups, fixed, channels, metrics, outputs
         See the classes.
     missing : {'refuse', 'keep'}

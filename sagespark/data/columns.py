@@ -27,7 +27,7 @@ from sagespark.data.frame import FrameLayout, element_type, quoted
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-VALUES, KIND, INDICES, LABEL, WEIGHT = "values", "kind", "indices", "label", "weight"
+VALUES, KIND, INDICES, LABEL, WEIGHT, GROUP = "values", "kind", "indices", "label", "weight", "group"
 """Names of the columns as they travel."""
 DENSE = -1
 """`KIND` of a dense row."""
@@ -60,9 +60,9 @@ def feature_columns(schema: StructType, layout: FrameLayout) -> dict[str, Column
 
 
 def staged_columns(schema: StructType, layout: FrameLayout) -> dict[str, Column]:
-    """Return the expressions that carry features, label and weight to a staging task, by name."""
+    """Return the expressions that carry features, label, weight and query id to a staging task, by name."""
     found = feature_columns(schema, layout)
-    for name, column in ((LABEL, layout.label), (WEIGHT, layout.weight)):
+    for name, column in ((LABEL, layout.label), (WEIGHT, layout.weight), (GROUP, layout.group)):
         if column is not None:
             found[name] = functions.col(quoted(column)).cast("double")
     return found

@@ -44,6 +44,8 @@ class FrameLayout:
         Their names; one name unless ``kind`` is 'columns'.
     label, weight : str or None
         Numeric columns.
+    group : str or None
+        Column of query ids: whole numbers, whose rows are ranked among each other.
     vectorFormat : {'auto', 'dense', 'sparse'}
         How rows are sent. 'auto': dense rows dense, sparse rows sparse above `WIDE` features and dense up to it.
     width : int or None
@@ -62,6 +64,7 @@ class FrameLayout:
     features: tuple[str, ...]
     label: str | None = None
     weight: str | None = None
+    group: str | None = None
     vectorFormat: Literal["auto", "dense", "sparse"] = "auto"
     width: int | None = None
     missing: Literal["refuse", "keep"] = "refuse"
@@ -83,6 +86,7 @@ def layout(
     featuresParam: str = "featuresCol",
     labelCol: str | None = None,
     weightCol: str | None = None,
+    qidCol: str | None = None,
     vectorFormat: str = "auto",
     missing: str = "refuse",
     labelKind: LabelKind | None = None,
@@ -100,7 +104,7 @@ def layout(
         Numeric or boolean columns, one feature each.
     featuresParam : str
         What messages call ``featuresCol``; one of another name has no ``featuresCols`` beside it.
-    labelCol, weightCol : str or None
+    labelCol, weightCol, qidCol : str or None
         Numeric columns.
     vectorFormat : {'auto', 'dense', 'sparse'}
     missing : {'refuse', 'keep'}
@@ -118,6 +122,7 @@ def layout(
         kind, features, width = _column(schema, featuresCol, featuresParam, problems)
     label = _number(schema, "labelCol", labelCol, problems)
     _number(schema, "weightCol", weightCol, problems)
+    _number(schema, "qidCol", qidCol, problems)
     told = _classes(label)
     if labelKind == "class" and None not in (numClasses, told) and numClasses != told:
         problems.append(
@@ -130,6 +135,7 @@ def layout(
         features,
         label=labelCol,
         weight=weightCol,
+        group=qidCol,
         vectorFormat=vectorFormat,  # type: ignore[arg-type]  # checked above
         width=width,
         missing=missing,  # type: ignore[arg-type]  # the spec row's literal

@@ -1,4 +1,4 @@
-"""Labels and weights: checks, and what a training job has to know of the labels."""
+"""Labels, weights and query ids: checks, and what a training job has to know of the labels."""
 
 from __future__ import annotations
 
@@ -121,6 +121,29 @@ def to_weights(array: pa.Array, layout: FrameLayout) -> NDArray[np.float32]:
         rule = f"the weight is {text}; weights are numbers of 0 or more, up to float32's 3.4028235e+38"
         raise BadRowError(i, layout.weight, rule, text)
     return narrow
+
+
+def to_groups(array: pa.Array, layout: FrameLayout) -> NDArray[np.float64]:
+    """Return a double column of query ids, shape (n,).
+
+    Raises
+    ------
+    BadRowError
+        For the first id that is null, negative, no whole number, or beyond 2^53, up to which doubles tell all apart.
+    """
+    assert layout.group is not None
+    values, null = _doubles(array)
+    with np.errstate(invalid="ignore"):
+        wrong = ~np.isfinite(values) | null | (values < 0) | (values != np.rint(values)) | (values > 2.0**53)
+    if wrong.any():
+        i = int(wrong.argmax())
+        text = "null" if null[i] else repr(float(values[i]))
+        rule = (
+            f"the query id is {text}; query ids are whole numbers from 0 to 2^53; index others by "
+            "pyspark.ml.feature.StringIndexer"
+        )
+        raise BadRowError(i, layout.group, rule, text)
+    return values
 
 
 def _doubles(array: Any) -> tuple[NDArray[np.float64], Mask]:

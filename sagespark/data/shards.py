@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagespark.aws import s3
 from sagespark.aws.session import SageMakerSession
+from sagespark.codecs.libsvm import LIBSVM
 from sagespark.codecs.registry import parse_content_type
 from sagespark.core.clock import token
 from sagespark.core.errors import DataError, SageSparkError, ValidationError
@@ -127,10 +128,17 @@ def stage(df: DataFrame, request: StagingRequest) -> StagingReport:
         If S3 refused. Nothing is left where it can be deleted.
     """
     layout, session = request.layout, request.session
-    if layout.weight is not None and (layout.label is None or parse_content_type(request.contentType)[0] != "text/csv"):
+    kind = parse_content_type(request.contentType)[0]
+    if layout.weight is not None and (layout.label is None or kind not in ("text/csv", LIBSVM.content_type)):
         raise ValidationError(
-            f"weightCol: only rows of text/csv with a label carry a weight (behind the label), but the content type is "
-            f"{request.contentType} and the label {layout.label!r}; leave weightCol out",
+            f"weightCol: only rows of text/csv and {LIBSVM.content_type} with a label carry a weight, but the content "
+            f"type is {request.contentType} and the label {layout.label!r}; leave weightCol out",
+            request.channel,
+        )
+    if layout.group is not None and (layout.label is None or kind != LIBSVM.content_type):
+        raise ValidationError(
+            f"qidCol: only rows of {LIBSVM.content_type} with a label carry a query id, but the content type is "
+            f"{request.contentType} and the label {layout.label!r}; leave qidCol out",
             request.channel,
         )
     if request.prefix.bucket == session.lookup().bucket:

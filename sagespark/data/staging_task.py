@@ -21,9 +21,9 @@ from sagespark.core.clock import token
 from sagespark.core.errors import SageSparkError
 from sagespark.core.s3uri import S3Uri
 from sagespark.data.batches import BadRowError, from_arrow, to_matrix
-from sagespark.data.columns import INDICES, KIND, LABEL, VALUES, WEIGHT
+from sagespark.data.columns import GROUP, INDICES, KIND, LABEL, VALUES, WEIGHT
 from sagespark.data.frame import FrameLayout
-from sagespark.data.labels import LabelSummary, summary, to_labels, to_weights
+from sagespark.data.labels import LabelSummary, summary, to_groups, to_labels, to_weights
 
 REPORT = "report"
 """Name of the column in which reports travel."""
@@ -32,6 +32,7 @@ BLOCK_BYTES = 1 << 20
 EXTENSIONS = {
     "application/x-recordio-protobuf": "pbr",
     "text/csv": "csv",
+    "text/libsvm": "libsvm",
     "application/json": "json",
     "application/jsonlines": "jsonl",
 }
@@ -169,16 +170,20 @@ def _stage(task: StagingTask, batches: Iterator[pa.RecordBatch], partition: int,
 
 def _rows(
     columns: dict[str, Any], layout: FrameLayout, width: int | None, told: str
-) -> tuple[Matrix, NDArray[np.float32] | None]:
-    """Return features and leading columns (labels, weights) of a batch; the first bad row of all columns is raised."""
+) -> tuple[Matrix, NDArray[Any] | None]:
+    """Return features and leading columns of a batch; the first bad row of all columns is raised.
+
+    These are the label, behind it the weight where there is one; with query ids always three, in float64: label, weight
+    (NaN where there is none) and id.
+    """
     bad: list[BadRowError] = []
     matrix: Matrix | None = None
-    lead: list[NDArray[np.float32]] = []
+    lead: list[NDArray[Any]] = []
     try:
         matrix = to_matrix(from_arrow(columns[VALUES], columns[KIND], columns.get(INDICES)), layout, width, told)
     except BadRowError as error:
         bad.append(error)
-    for name, check in ((LABEL, to_labels), (WEIGHT, to_weights)):
+    for name, check in ((LABEL, to_labels), (WEIGHT, to_weights), (GROUP, to_groups)):
         if name in columns:
             try:
                 lead.append(check(columns[name], layout))
@@ -187,6 +192,8 @@ def _rows(
     if bad:
         raise min(bad, key=lambda error: error.position)
     assert matrix is not None
+    if layout.group is not None and layout.weight is None:
+        lead.insert(1, np.full(len(lead[0]), np.nan))
     return matrix, np.column_stack(lead) if len(lead) > 1 else lead[0] if lead else None
 
 
@@ -225,7 +232,7 @@ class ShardWriter:
         self._rows = 0
         self._shards: list[Shard] = []
 
-    def write(self, form: Codec, features: Matrix, labels: NDArray[np.float32] | None) -> None:
+    def write(self, form: Codec, features: Matrix, labels: NDArray[Any] | None) -> None:
         """Encode rows and append them; begin another shard where they would not fit."""
         rows = features.shape[0]
         body = memoryview(form.encode(features, labels))

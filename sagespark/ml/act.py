@@ -24,7 +24,7 @@ from sagespark.aws.errors import no_answer
 from sagespark.aws.session import SageMakerSession
 from sagespark.aws.training_job import TrainingJob, artifact, metrics
 from sagespark.core.errors import JobFailedError, Resource, SageSparkError
-from sagespark.data.shards import StagingReport, StagingRequest, stage, unstage
+from sagespark.data.shards import MAX_SHARD_BYTES, StagingReport, StagingRequest, stage, unstage
 from sagespark.ml.hosting import HostingRecord
 from sagespark.ml.listeners import Listener, Watch
 from sagespark.ml.plan import Plan
@@ -50,6 +50,7 @@ def stage_all(session: SageMakerSession, plan: Plan, frames: Mapping[str, DataFr
                 channel=channel.name,
                 layout=channel.layout,
                 contentType=channel.contentType,
+                maxShardBytes=channel.maxShardBytes or MAX_SHARD_BYTES,
             )
             reports[channel.name] = stage(frames[channel.name], request)
     return reports

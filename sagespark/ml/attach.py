@@ -94,5 +94,5 @@ def from_model_data(
 def _same_algorithm(image: str | None, spec: AlgorithmSpec | None, what: str) -> None:
     """Refuse another built-in algorithm than the class is for; an image that is none may be anything."""
     found = algorithm_of(image) if image else None
-    if spec is not None and found is not None and found is not spec:
+    if spec is not None and found is not None and found.name != spec.name:
         raise ValidationError(f"{what} is of the algorithm {found.name!r}, but {spec.name!r} is asked for", "from")

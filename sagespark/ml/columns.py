@@ -31,7 +31,7 @@ def frame_layout(
         Whether the label column travels: to a training job it does, to an endpoint it does not.
     """
     inputs = ("featuresCol",) if spec is None else spec.input_params
-    features = next(name for name in inputs if name != "labelCol")
+    features = inputs[0]
     several = stage._value("featuresCols") if features == "featuresCol" else None
     problems: list[str] = []
     if several and stage.isSet(features):
@@ -42,6 +42,9 @@ def frame_layout(
         featuresParam=features,
         featuresCols=several,
         labelCol=stage._value("labelCol") if labels else None,
+        weightCol=stage._value("weightCol") if labels else None,
+        qidCol=stage._value("qidCol") if labels else None,
+        labelKind=stage._labelKind,
         vectorFormat=stage._value("vectorFormat") or "auto",
         missing="refuse" if spec is None else spec.missing,
     )

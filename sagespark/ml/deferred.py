@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from sagespark.data.shards import StagingReport
 
-Source = Literal["width", "manifest"]
+Source = Literal["width", "rows", "classes", "manifest"]
+"""What of a staging report: number of features, of rows, of classes (the largest label plus 1), or the manifest."""
 
-_READ: dict[Source, Callable[[StagingReport], str]] = {
-    "width": lambda report: str(report.width),
-    "manifest": lambda report: str(report.manifest),
+
+def _classes(report: StagingReport) -> int:
+    assert report.labels is not None
+    return int(report.labels.max) + 1
+
+
+_READ: dict[Source, Callable[[StagingReport], object]] = {
+    "width": lambda report: report.width,
+    "rows": lambda report: report.rows,
+    "classes": _classes,
+    "manifest": lambda report: report.manifest,
 }
 
 
@@ -25,19 +34,22 @@ class Deferred:
     ----------
     name : str
         What it is, as the request names it: ``feature_dim``, ``S3Uri``.
-    source : {'width', 'manifest'}
+    source : {'width', 'rows', 'classes', 'manifest'}
         What of the report gives it.
     channel : str
         Whose report.
+    then : callable
+        From that to the string of the request; None leaves the field out.
     """
 
     name: str
     source: Source
     channel: str = "train"
+    then: Callable[[Any], str | None] = str
 
-    def read(self, reports: Mapping[str, StagingReport]) -> str:
-        """Return the value as the request carries it."""
-        return _READ[self.source](reports[self.channel])
+    def read(self, reports: Mapping[str, StagingReport]) -> str | None:
+        """Return the value as the request carries it, None where the field is left out."""
+        return self.then(_READ[self.source](reports[self.channel]))
 
     def __str__(self) -> str:
         """Return a placeholder that tells what comes."""
@@ -61,11 +73,15 @@ def find(value: Any) -> Iterator[Deferred]:
 
 
 def fill(value: Any, reports: Mapping[str, StagingReport]) -> Any:
-    """Return a request with every deferred value filled in; the request itself is left as it is."""
+    """Return a request with every deferred value filled in; the request itself is left as it is.
+
+    A field whose deferred value turns out to be None is left out.
+    """
     if isinstance(value, Deferred):
         return value.read(reports)
     if isinstance(value, Mapping):
-        return {key: fill(inner, reports) for key, inner in value.items()}
+        filled = {key: fill(inner, reports) for key, inner in value.items()}
+        return {k: v for k, v in filled.items() if v is not None}
     if isinstance(value, list | tuple):
         return [fill(inner, reports) for inner in value]
     return value

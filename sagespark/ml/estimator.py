@@ -24,7 +24,7 @@ from sagespark.ml.columns import frame_layout, output_columns, with_outputs
 from sagespark.ml.deferred import Source
 from sagespark.ml.held_out import HeldOut
 from sagespark.ml.hosting import HostingRecord
-from sagespark.ml.hyperparameters import wire_values
+from sagespark.ml.hyperparameters import INFERRED, Inferred, wire_values
 from sagespark.ml.model import HostedModel
 from sagespark.ml.plan import FrameChannel, Plan, Training
 from sagespark.ml.requests import Scope
@@ -136,14 +136,16 @@ class AlgorithmEstimator(HeldOut, TrainingEstimator[M], Generic[M]):
         layout, problems = frame_layout(self, schema, spec)
         _, more = output_columns(self, schema, spec.outputs)
         problems += more
-        channels = []
+        channels: list[FrameChannel] = []
         if layout is not None:
-            channels.append(FrameChannel("train", layout, spec.training_content_type, "ShardedByS3Key"))
+            channels.append(self._channel("train", layout, "ShardedByS3Key"))
         held_out, more = self._held_out_channels(schema)
         problems += more
         channels += held_out
-        known: dict[Source, int | None] = {"width": None if layout is None else layout.width}
-        hyperparameters, more = wire_values(spec, self._given(), known)
+        known: dict[Source, int | None] = {}
+        if layout is not None:
+            known = {"width": layout.width, "classes": layout.numClasses}
+        hyperparameters, more = wire_values(spec, self._given(), known, {**INFERRED, **self._inferred()})
         problems += more
         image = ""
         try:
@@ -156,6 +158,10 @@ class AlgorithmEstimator(HeldOut, TrainingEstimator[M], Generic[M]):
         if values.get("seed") is not None and spec.seed is None:
             environment[SEED_VARIABLE] = str(values["seed"])
         return Training(spec.name, image, hyperparameters, tuple(channels), environment), []
+
+    def _inferred(self) -> Mapping[str, Inferred]:
+        """Return which hyperparameters are inferred beside ``feature_dim``, by wire string."""
+        return {}
 
     def _frames(self, dataset: DataFrame) -> Mapping[str, DataFrame]:
         return self._split(dataset)

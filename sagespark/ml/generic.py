@@ -135,9 +135,9 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
         hyperparameters: dict[str, Value] = dict(values["hyperparameters"])
         frames = {c.name: c.layout.width for c in channels if isinstance(c, FrameChannel)}
         for h in spec.hyperparameters if spec is not None and TRAIN in frames else ():
-            if h.inferred and h.wire not in hyperparameters:
+            if h.wire in INFERRED and h.wire not in hyperparameters:
                 width = frames[TRAIN]
-                hyperparameters[h.wire] = Deferred(h.wire, INFERRED[h.wire]) if width is None else str(width)
+                hyperparameters[h.wire] = Deferred(h.wire, INFERRED[h.wire].source) if width is None else str(width)
         if problems:
             return None, problems
         return (

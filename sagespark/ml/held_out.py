@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, functions
 from pyspark.sql.types import BooleanType, StructType
 
 from sagespark.algorithms.spec import AlgorithmSpec
-from sagespark.data.frame import quoted
+from sagespark.data.frame import FrameLayout, quoted
 from sagespark.ml.columns import frame_layout
 from sagespark.ml.plan import FrameChannel
 from sagespark.ml.stage import Stage
@@ -21,6 +21,10 @@ class HeldOut(Stage):
     """The optional channels of an algorithm's estimator."""
 
     _spec: ClassVar[AlgorithmSpec]
+
+    def _channel(self, name: str, layout: FrameLayout, distribution: str) -> FrameChannel:
+        """Return a channel of rows of this layout."""
+        return FrameChannel(name, layout, self._spec.training_content_type, distribution)
 
     def _held_out(self) -> list[str]:
         """Return the optional channels that are asked for, in the spec's order."""
@@ -45,7 +49,7 @@ class HeldOut(Stage):
                 problems += [f"{name}Dataset: {text}" for text in more]
             if layout is not None:
                 # Every instance evaluates on all rows: AWS's documentation of the test channel asks for it.
-                channels.append(FrameChannel(name, layout, self._spec.training_content_type, "FullyReplicated"))
+                channels.append(self._channel(name, layout, "FullyReplicated"))
         return channels, problems
 
     def _split(self, dataset: DataFrame) -> dict[str, DataFrame]:
@@ -60,6 +64,21 @@ class HeldOut(Stage):
             else:
                 frames[name] = self._kept[f"{name}Dataset"]
         return {"train": rest, **frames}
+
+
+class HasValidationDataset(HeldOut):
+    """An estimator whose algorithm has a validation channel."""
+
+    _keywords: ClassVar[tuple[str, ...]] = (*Stage._keywords, "validationDataset")
+
+    def setValidationDataset(self, value: DataFrame | None) -> Self:
+        """Evaluate the model on this DataFrame while it is trained. Kept by ``copy``, not saved."""
+        self._kept["validationDataset"] = value
+        return self
+
+    def getValidationDataset(self) -> DataFrame | None:
+        """Return the DataFrame of the validation channel, None where there is none."""
+        return self._kept.get("validationDataset")
 
 
 class HasTestDataset(HeldOut):

@@ -145,6 +145,10 @@ class HostedModel(Stage, Model):
         assert self._spec is not None
         return self._spec.invocation_content_type, self._spec.accept
 
+    def _fields(self, columns: tuple[OutputColumn, ...]) -> tuple[str, ...]:
+        """Return the response fields that are asked for; `_postprocess` makes of them what the columns name."""
+        return tuple(dict.fromkeys(c.field for c in columns))
+
     def _postprocess(self) -> PostProcess | None:
         """Return the module-level function that turns response fields into columns, None where they are the same."""
         return None
@@ -188,7 +192,7 @@ class HostedModel(Stage, Model):
             endpointName=self._endpoint(),
             contentType=content,
             accept=accept,
-            fields=tuple(dict.fromkeys(c.field for c in columns)),
+            fields=self._fields(columns),
             maxRecordsPerRequest=self._value("maxRecordsPerRequest"),
             maxConcurrentRequests=self._value("maxConcurrentRequests"),
             timeoutSeconds=self._value("invocationTimeoutInSeconds"),

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Self
 from pyspark.ml.param import Param, Params
 
 from sagespark.core.errors import ValidationError
+from sagespark.data.frame import LabelKind
 from sagespark.ml.rows import ParamRow
 
 
@@ -43,6 +44,8 @@ class StageParams(Params):
 
     _rows: ClassVar[tuple[ParamRow, ...]] = ()
     """Rows of the class and its bases."""
+    _labelKind: ClassVar[LabelKind | None] = None
+    """What the labels must be: 'class' for a classifier; None: any number."""
     _keywords: ClassVar[tuple[str, ...]] = ()
     """Keywords that are no Params: each has a setter, is kept by ``copy``, and is neither saved nor pickled."""
 

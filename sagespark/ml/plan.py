@@ -37,12 +37,15 @@ class FrameChannel:
         Format of the shards.
     distribution : {'ShardedByS3Key', 'FullyReplicated'}
         How several instances share the shards.
+    maxShardBytes : int or None
+        Most bytes of a shard; None: the default.
     """
 
     name: str
     layout: FrameLayout
     contentType: str
     distribution: str
+    maxShardBytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,29 @@ class Plan:
         if len(set(widths.values())) > 1:
             each = ", ".join(f"{name}: {width}" for name, width in widths.items())
             problems.append(f"all channels must have the same number of features, but got {each}")
+        return problems + self._class_problems(reports)
+
+    def _class_problems(self, reports: Mapping[str, StagingReport]) -> list[str]:
+        """Return what is wrong with the classes of the rows, where the labels are classes."""
+        problems = []
+        highest: float | None = None
+        for channel in self.channels:
+            if channel.layout.labelKind != "class" or channel.name not in reports:
+                continue
+            labels = reports[channel.name].labels
+            assert labels is not None
+            if highest is None:
+                highest = labels.max
+                if labels.min == labels.max:
+                    problems.append(
+                        f"channel {channel.name!r}: every label ({channel.layout.label}) is {labels.min:g}; a "
+                        "classifier needs rows of two classes at least"
+                    )
+            elif labels.max > highest:
+                problems.append(
+                    f"channel {channel.name!r} has the label {labels.max:g}, but the classes of the train channel are "
+                    f"0 to {highest:g}"
+                )
         return problems
 
 

@@ -93,13 +93,22 @@ def seed_row(spec: AlgorithmSpec) -> ParamRow:
     return ParamRow("seed", doc, to.Number("seed", Range(0, 2**31 - 1), whole=True), "int")
 
 
+_FEATURES: tuple[str | None, str, OnModel] = (None, "Input column (ml Vector or array of numbers).", "set")
+_INPUTS: dict[str, tuple[str | None, str, OnModel]] = {
+    "featuresCol": ("features", *_FEATURES[1:]),
+    "labelCol": ("label", "Column of labels (numbers).", "set"),
+    "weightCol": (None, "Column of weights (numbers of 0 or more); unset: every row weighs 1.", "get"),
+    "qidCol": (None, "Column of query ids (whole numbers); the rows of a query are ranked among each other.", "get"),
+}
+"""Default, documentation and place on a Model of the Params that name input columns."""
+
+
 def input_rows(spec: AlgorithmSpec) -> tuple[ParamRow, ...]:
     """Return the rows of a stage's input columns, of its indicator columns and of ``vectorFormat``."""
     rows = []
     for name in spec.input_params:
-        default = {"featuresCol": "features", "labelCol": "label"}.get(name)
-        doc = "Column of labels (numbers)." if name == "labelCol" else "Input column (ml Vector or array of numbers)."
-        rows.append(ParamRow(name, doc, to.Column(name), "str", default, onModel="set"))
+        default, doc, onModel = _INPUTS.get(name, _FEATURES)
+        rows.append(ParamRow(name, doc, to.Column(name), "str", default, onModel=onModel))
     if "featuresCol" in spec.input_params:
         doc = "Numeric columns that together are the features, instead of featuresCol."
         rows.append(ParamRow("featuresCols", doc, to.Strings("featuresCols"), "list[str]", onModel="set"))

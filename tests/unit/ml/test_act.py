@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from sagespark.core.errors import (
     WaitTimeoutError,
 )
 from sagespark.core.s3uri import S3Uri
+from sagespark.data.frame import FrameLayout
 from sagespark.data.shards import Shard, StagingReport
 from sagespark.ml import act, plan
 from sagespark.ml.listeners import JobEvent, Listener
@@ -43,13 +43,16 @@ VALUES = {
 }  # fmt: skip
 
 
+LAYOUT = FrameLayout("vector", ("features",))
+
+
 def report(width: int = 2) -> StagingReport:
     shard = Shard(SHARD, 0, 4, 100)
     return StagingReport(MANIFEST, (shard,), 4, width, None, "ab")
 
 
 def new_plan(session: SageMakerSession, hosted: bool = True) -> Plan:
-    channel = FrameChannel("train", SimpleNamespace(width=None), "text/csv", "ShardedByS3Key")  # type: ignore[arg-type]  # only the width is looked at
+    channel = FrameChannel("train", LAYOUT, "text/csv", "ShardedByS3Key")
     training = Training("kmeans", IMAGE, {"k": "2"}, (channel,), {})
     made = plan.make(Scope(session, "job", VALUES), "KMeans_1", "job", training, hosted)
     return made.resolve(report())
