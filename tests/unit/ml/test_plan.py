@@ -15,6 +15,7 @@ from sagespark.algorithms.kmeans import KMEANS
 from sagespark.aws.session import SageMakerSession
 from sagespark.core.errors import ValidationError
 from sagespark.core.s3uri import S3Uri
+from sagespark.data.frame import FrameLayout
 from sagespark.ml import plan as plans
 from sagespark.ml.deferred import Deferred, fill, find
 from sagespark.ml.hyperparameters import param_values, wire_values
@@ -32,8 +33,8 @@ def values(**given: Any) -> dict[str, Any]:
     return {p.name: v for p, v in KMeansParams(**given).extractParamMap().items()}
 
 
-def layout(width: int | None = None) -> Any:
-    return SimpleNamespace(width=width)
+def layout(width: int | None = None) -> FrameLayout:
+    return FrameLayout("vector", ("features",), width=width)
 
 
 def report(width: int, channel: str = "train") -> Any:
