@@ -12,7 +12,9 @@ from typing import Annotated
 
 import typer
 
-from sagespark.cli import table
+from sagespark.cli import images, table
+from sagespark.cli.images import DATA_VARIABLE as DATA_VARIABLE
+from sagespark.cli.images import DEFAULT_DATA, Data
 from sagespark.core.clock import Clock, SystemClock
 from sagespark.core.errors import SageSparkError
 from sagespark.core.settings import DEFAULT_REGION
@@ -20,15 +22,11 @@ from sagespark.embedded import session_of
 from sagespark.local.config import DEFAULT_PORT, ServiceInfo
 from sagespark.local.process import LOG_NAME, Running, launch, running
 
-DATA_VARIABLE = "SAGESPARK_DATA"
-"""Environment variable of the data folder."""
 FOLLOW_INTERVAL = 0.3
 """Seconds between looks at the log of ``logs --follow``."""
 
 app = typer.Typer(help="Start, stop and look at the embedded SageMaker on this machine.", no_args_is_help=True)
-
-Data = Annotated[Path, typer.Option("--data", envvar=DATA_VARIABLE, help="Folder of all its state.", file_okay=False)]
-DEFAULT_DATA = Path("~/.sagespark")
+app.add_typer(images.app, name="images")
 
 
 def folder(data: Path) -> Path:

@@ -11,10 +11,11 @@ from typing import Any, Self
 
 from sagespark.core.clock import SystemClock
 from sagespark.local.config import LocalConfig, default_bucket
+from sagespark.local.containers import own_images
 from sagespark.local.containers.runner import ContainerRuntime
 from sagespark.local.hosting.deployments import Deployments
 from sagespark.local.http import Front
-from sagespark.local.lifecycle.run import Parts
+from sagespark.local.lifecycle.parts import Parts
 from sagespark.local.lifecycle.supervisor import Supervisor
 from sagespark.local.logs import LogStore
 from sagespark.local.objects.store import ObjectStore
@@ -138,7 +139,8 @@ class Service:
         clock = SystemClock()
         store = Store(config.data / "resources.sqlite")
         logs = LogStore(config.data / "logs.sqlite")
-        runtime = ContainerRuntime(config.data / "containers", clock=clock)
+        images = own_images.OwnImages(config.data / own_images.FILE_NAME)
+        runtime = ContainerRuntime(config.data / "containers", clock=clock, images=images)
         parts = Parts(
             store,
             logs,

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import IO
 
 from sagespark.core.clock import Clock, SystemClock, token
-from sagespark.local.containers import isolation, orphans
+from sagespark.local.containers import docker, isolation, orphans
 from sagespark.local.containers.images import Image, resolve
+from sagespark.local.containers.own_images import OwnImages
 
 SERVING_PORT = 8080
 """Port of ``/ping`` and ``/invocations`` in the container contract."""
@@ -57,6 +58,10 @@ class ContainerSpec:
     """A network to be in instead of this machine's; only where containers are isolated."""
     port: int | None = None
     """Port the program serves on, :data:`SERVING_PORT`; None: it serves nothing, and shares the network."""
+    docker: str | None = None
+    """Name of an image that Docker runs ``program`` in; None: it is a program of this machine."""
+    alone: bool = False
+    """Whether Docker's container may reach nothing (``EnableNetworkIsolation``)."""
 
 
 class Container:
@@ -191,10 +196,20 @@ class ContainerRuntime:
         None: found out at first use (see :mod:`sagespark.local.containers.isolation`).
     clock : Clock
         Waits for orphans.
+    images : OwnImages or None
+        The images of one's own.
     """
 
-    def __init__(self, folder: Path, *, isolated: bool | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        isolated: bool | None = None,
+        clock: Clock | None = None,
+        images: OwnImages | None = None,
+    ) -> None:
         self._folder = folder
+        self._images = images
         self._isolated = isolated
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
@@ -221,6 +236,14 @@ class ContainerRuntime:
     def start(self) -> None:
         """Make sure that no container of a former service on this folder is alive."""
         orphans.end_all(self._folder, self._clock)
+        if self._docker_mark.exists():
+            docker.remove_all(self._folder)
+            self._docker_mark.unlink(missing_ok=True)
+
+    @property
+    def _docker_mark(self) -> Path:
+        """A file that is there once a container of Docker was started: only then is Docker asked for orphans."""
+        return self._folder / "docker"
 
     def resolve(self, image: str) -> Image:
         """Return what an image URI stands for.
@@ -230,7 +253,7 @@ class ContainerRuntime:
         UnknownImage
             With the reason, where the image cannot be run here.
         """
-        return resolve(image)
+        return resolve(image, self._images)
 
     def run(self, spec: ContainerSpec, on_line: Callable[[str], None]) -> Container:
         """Start a container.
@@ -249,6 +272,8 @@ class ContainerRuntime:
             If the kernel refuses a namespace or a mount. A program that is missing is no error here: it ends with
             exit code 127 and a line that says so, as a shell has it.
         """
+        if spec.docker is not None:
+            return self._run_docker(spec, on_line)
         isolated = self.isolated
         own_network = isolated and spec.port is not None
         port = spec.port
@@ -287,6 +312,44 @@ class ContainerRuntime:
             record.unlink(missing_ok=True)
 
         return Container(process, lifeline, on_line, port, own_network, on_end)
+
+    def _run_docker(self, spec: ContainerSpec, on_line: Callable[[str], None]) -> Container:
+        """Start a container of Docker; what is launched and watched is ``docker run``."""
+        assert spec.docker is not None  # asked by the caller
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._docker_mark.touch()
+        name = f"sagespark-{token()}"
+        port = None if spec.port is None else _free_port()
+        program = docker.command(
+            spec.docker,
+            spec.program,
+            name=name,
+            folder=self._folder,
+            opt_ml=spec.opt_ml.resolve(),
+            environment=spec.environment,
+            host=spec.host,
+            hosts=spec.hosts,
+            ports=None if port is None or spec.port is None else (port, spec.port),
+            isolated=spec.alone,
+        )
+        orders = {
+            "isolated": False,
+            "network": False,
+            "join": [],
+            "program": program,
+            "environment": dict(os.environ),
+            "folder": str(spec.opt_ml.resolve()),
+            "port": port or 0,
+        }
+        process, lifeline = isolation.launch(orders, subprocess.PIPE, _START_SECONDS)
+        record = orphans.record(self._folder, process.pid)
+
+        def on_end() -> None:
+            # The end of `docker run` is not always the container's.
+            docker.remove(name)
+            record.unlink(missing_ok=True)
+
+        return Container(process, lifeline, on_line, port, own_network=False, on_end=on_end)
 
 
 def _environment(spec: ContainerSpec, isolated: bool, port: int | None) -> dict[str, str]:

@@ -144,6 +144,7 @@ class VariantFleet:
                 opt_ml=opt_ml,
                 environment={**self._image.environment, **self._tools.environment, **self.plan.environment},
                 port=SERVING_PORT,
+                docker=self._image.docker,
             )
             return self._tools.runtime.run(spec, lambda line: self._tools.on_line(stream, line))
 

@@ -84,7 +84,8 @@ class Models:
             found.append("A container must have an Image.")
         else:
             try:
-                self._resolve(container["Image"])
+                if not self._resolve(container["Image"]).serve:
+                    found.append(f"Image {container['Image']} has no program `serve`; it cannot host a model.")
             except UnknownImage as error:
                 found.append(f"Requested image {container['Image']} not found: {error}.")
         if container.get("Mode") == "MultiModel":

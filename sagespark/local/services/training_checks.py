@@ -53,7 +53,10 @@ def _algorithm(request: dict[str, Any], resolve: Callable[[str], Image]) -> list
     found += metrics.problems(own)
     if image:
         try:
-            if resolve(image).algorithm is not None and own:
+            resolved = resolve(image)
+            if not resolved.train and "ContainerEntrypoint" not in specification:
+                found.append(f"Image {image} has no program `train`; give ContainerEntrypoint, or add the program.")
+            if resolved.algorithm is not None and own:
                 found.append(
                     "You can't override the metric definitions for Amazon SageMaker algorithms. "
                     "Please retry the request without specifying metric definitions."
