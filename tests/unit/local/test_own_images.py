@@ -14,7 +14,6 @@ from sagespark.local.containers import docker
 from sagespark.local.containers.images import UnknownImage, resolve
 from sagespark.local.containers.own_images import OwnImages
 
-
 URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/churn:3"
 
 
