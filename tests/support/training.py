@@ -12,7 +12,7 @@ from sagespark.core.clock import Clock, SystemClock
 from sagespark.local.containers import isolation
 from sagespark.local.containers.images import Image, UnknownImage
 from sagespark.local.containers.runner import ContainerRuntime
-from sagespark.local.lifecycle.run import Parts
+from sagespark.local.lifecycle.parts import Parts
 from sagespark.local.lifecycle.supervisor import Supervisor
 from sagespark.local.logs import TRAINING_JOBS, LogStore
 from sagespark.local.objects.store import ObjectStore

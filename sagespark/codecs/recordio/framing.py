@@ -8,12 +8,15 @@ dmlc-core's writer cuts a payload at each aligned word that equals the magic, dr
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sagespark.codecs.base import MalformedError
+from sagespark.core.errors import CodecError
 
 CONTENT_TYPE = "application/x-recordio-protobuf"
 MAGIC = 0xCED7230A
@@ -52,6 +55,31 @@ class Frames:
     def original(self, offset: int) -> int:
         """Return the offset in the original bytes of an offset in ``body``."""
         return offset + 4 * int(np.searchsorted(self.dropped, offset, side="right"))
+
+
+def frame(payload: bytes) -> Iterator[bytes | memoryview]:
+    """Yield the pieces of one record that holds ``payload``, cut where it has the magic number at an aligned word.
+
+    Raises
+    ------
+    CodecError
+        If a part is longer than the length word can tell.
+    """
+    view = memoryview(payload)
+    words = np.frombuffer(view[: len(view) & -4], "<u4")
+    cuts = [4 * int(at) for at in np.flatnonzero(words == MAGIC)]
+    starts = [0, *(cut + 4 for cut in cuts)]
+    stops = [*cuts, len(view)]
+    for number, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        size = stop - start
+        if size > MAX_PAYLOAD:
+            raise CodecError(
+                f"a RecordIO record holds at most {MAX_PAYLOAD} bytes, but got {size}", contentType=CONTENT_TYPE
+            )
+        kind = 0 if not cuts else 1 if number == 0 else 3 if number == len(cuts) else 2
+        yield struct.pack("<II", MAGIC, kind << 29 | size)
+        yield view[start:stop]
+        yield bytes(-size % 4)
 
 
 def find(body: NDArray[np.uint8]) -> Frames:

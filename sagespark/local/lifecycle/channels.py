@@ -2,12 +2,14 @@
 
 ``/opt/ml/input/data/CHANNEL`` holds the objects, and ``/opt/ml/input/data/CHANNEL-manifest`` names them in order: a
 JSON list of ``{"prefix": ...}`` and the paths below it. For a prefix the paths are what follows it in the keys; for a
-manifest they are the whole keys, as AWS lays them out (aws/sagemaker-python-sdk issue 723).
+manifest they are the whole keys, as AWS lays them out (aws/sagemaker-python-sdk issue 723). An augmented manifest's
+lines (:mod:`sagespark.local.lifecycle.augmented`) come by pipe only.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Any
 
 from sagespark.core.errors import ValidationError
 from sagespark.core.s3uri import S3Uri
+from sagespark.local.lifecycle import augmented
 from sagespark.local.lifecycle.failure import JobFailure, client_error
 from sagespark.local.lifecycle.hosts import Host
 from sagespark.local.objects.model import NoSuchKeyError
@@ -33,6 +36,8 @@ class Member:
     """Where it lies below the channel's folder."""
     bucket: str
     key: str
+    text: bytes | None = None
+    """What an augmented manifest holds itself, in place of an object."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +47,34 @@ class ChannelData:
     name: str
     prefix: str
     """URI that, followed by a member's path, is the member's URI."""
-    members: tuple[Member, ...]
-    """In the manifest's order, or that of the keys."""
+    units: tuple[tuple[Member, ...], ...]
+    """Objects, or the lines of an augmented manifest, in the manifest's order, or that of the keys."""
     sharded: bool
-    """Whether each host gets a part of the members instead of all."""
+    """Whether each host gets a part of the units instead of all."""
     groups: tuple[str, ...]
     """Instance groups that get it; empty: all."""
+    pipe: bool = False
+    """Whether it comes by pipe."""
+    unpack: bool = False
+    """Whether the objects are gzip-compressed and come decompressed."""
+    wrap: bool = False
+    """Whether each member becomes a RecordIO record."""
+    seed: int | None = None
+    """Seed of ``ShuffleConfig``: another order in every epoch."""
 
-    def of(self, hosts: tuple[Host, ...], current: Host) -> tuple[Member, ...]:
-        """Return the members that ``current`` gets."""
+    def of(self, hosts: tuple[Host, ...], current: Host, epoch: int = 0) -> tuple[Member, ...]:
+        """Return the members that ``current`` gets in an epoch; shuffled over all hosts, as AWS does."""
         sharing = [h for h in hosts if not self.groups or h.group in self.groups]
         if current not in sharing:
             return ()
-        return self.members[sharing.index(current) :: len(sharing)] if self.sharded else self.members
+        units = list(self.units)
+        if self.seed is not None:
+            random.Random(f"{self.seed}/{epoch}").shuffle(units)
+        chosen = units[sharing.index(current) :: len(sharing)] if self.sharded else units
+        return tuple(member for unit in chosen for member in unit)
 
 
-def find(objects: ObjectStore, channel: dict[str, Any], role: str) -> ChannelData:
+def find(objects: ObjectStore, channel: dict[str, Any], role: str, mode: str = "File") -> ChannelData:
     """Return what a channel of the request gives.
 
     Parameters
@@ -65,9 +82,11 @@ def find(objects: ObjectStore, channel: dict[str, Any], role: str) -> ChannelDat
     objects : ObjectStore
         Where the objects are.
     channel : dict
-        A ``Channel`` with an ``S3DataSource`` of type ``S3Prefix`` or ``ManifestFile``.
+        A ``Channel`` with an ``S3DataSource``.
     role : str
         The job's role, named by the message that tells of a missing object.
+    mode : str
+        ``TrainingInputMode``, which the channel's own wins over.
 
     Raises
     ------
@@ -77,18 +96,40 @@ def find(objects: ObjectStore, channel: dict[str, Any], role: str) -> ChannelDat
     source = channel["DataSource"]["S3DataSource"]
     name = channel["ChannelName"]
     uri = location(source["S3Uri"])
-    if source["S3DataType"] == "ManifestFile":
-        prefix, members = _manifest(objects, uri, role)
+    members: list[Member] = []
+    if source["S3DataType"] == "AugmentedManifestFile":
+        prefix = f"s3://{uri.bucket}/"
+        units = augmented.lines(read_manifest(objects, uri, role), source.get("AttributeNames", []), str(uri))
+        for kind, text in (attribute for line in units for attribute in line):
+            if kind == "object":
+                _exists(objects, location(text), role, f"The augmented manifest {uri} names it.")
+        found = [tuple(_attribute(*attribute) for attribute in line) for line in units]
     else:
-        prefix, members = _prefix(objects, uri, role)
-    _check(name, members)
+        if source["S3DataType"] == "ManifestFile":
+            prefix, members = _manifest(objects, uri, role)
+        else:
+            prefix, members = _prefix(objects, uri, role)
+        _check(name, members)
+        found = [(member,) for member in members]
+    shuffle = channel.get("ShuffleConfig")
     return ChannelData(
         name,
         prefix,
-        tuple(members),
+        tuple(found),
         source.get("S3DataDistributionType", "FullyReplicated") == "ShardedByS3Key",
         tuple(source.get("InstanceGroupNames", ())),
+        pipe=channel.get("InputMode", mode) == "Pipe",
+        unpack=channel.get("CompressionType", "None") == "Gzip",
+        wrap=channel.get("RecordWrapperType", "None") == "RecordIO",
+        seed=None if shuffle is None else shuffle["Seed"],
     )
+
+
+def _attribute(kind: str, text: str) -> Member:
+    if kind == "object":
+        uri = location(text)
+        return Member(uri.key, uri.bucket, uri.key)
+    return Member("", "", "", text.encode())
 
 
 def place(
@@ -183,14 +224,31 @@ def _prefix(objects: ObjectStore, uri: S3Uri, role: str) -> tuple[str, list[Memb
     return f"s3://{uri.bucket}/{base}", [Member(key[len(base) :], uri.bucket, key) for key in keys]
 
 
-def _manifest(objects: ObjectStore, uri: S3Uri, role: str) -> tuple[str, list[Member]]:
+def read_manifest(objects: ObjectStore, uri: S3Uri, role: str) -> bytes:
+    """Return the bytes of a manifest.
+
+    Raises
+    ------
+    JobFailure
+        ``ClientError`` if it does not exist or is too large.
+    """
     info = objects.head(uri.bucket, uri.key)
     if info is None:
         raise _nothing(str(uri), role, "The manifest does not exist.")
     if info.size > _MAX_MANIFEST:
         raise _download_failed(f"the manifest {uri} has {info.size} bytes; at most {_MAX_MANIFEST} are read")
+    return objects.path(uri.bucket, uri.key).read_bytes()
+
+
+def _exists(objects: ObjectStore, uri: S3Uri, role: str, more: str) -> None:
+    if objects.head(uri.bucket, uri.key) is None:
+        raise _nothing(str(uri), role, more)
+
+
+def _manifest(objects: ObjectStore, uri: S3Uri, role: str) -> tuple[str, list[Member]]:
+    body = read_manifest(objects, uri, role)
     try:
-        rows = json.loads(objects.path(uri.bucket, uri.key).read_bytes())
+        rows = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise _download_failed(f"the manifest {uri} is not JSON: {error}") from error
     if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict):
@@ -205,8 +263,7 @@ def _manifest(objects: ObjectStore, uri: S3Uri, role: str) -> tuple[str, list[Me
         if not isinstance(row, str):
             raise _download_failed(f"the manifest {uri} must list paths behind its prefix, but has {row!r}")
         target = location(head + row)
-        if objects.head(target.bucket, target.key) is None:
-            raise _nothing(str(target), role, f"The manifest {uri} names it.")
+        _exists(objects, target, role, f"The manifest {uri} names it.")
         members.append(Member(target.key, target.bucket, target.key))
     if not members:
         raise _nothing(str(uri), role, "The manifest lists no object.")

@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+INTERNAL = "InternalServerError:"
+"""What the FailureReason of a job begins with that ``RetryStrategy`` retries."""
 MAX_REASON = 1024
 """Longest FailureReason, characters."""
 INTERRUPTED = (
@@ -22,10 +24,20 @@ class JobFailure(Exception):  # noqa: N818 - the end of a job, not a defect of t
         super().__init__(reason)
         self.reason = reason[:MAX_REASON]
 
+    @property
+    def internal(self) -> bool:
+        """Whether it is an InternalServerError."""
+        return self.reason.startswith(INTERNAL)
+
 
 def client_error(text: str) -> JobFailure:
     """Return the failure of a job whose request or data are at fault."""
     return JobFailure(f"ClientError: {text}")
+
+
+def internal_error(text: str) -> JobFailure:
+    """Return the failure of a job that neither its request nor its program is to blame for; it may be retried."""
+    return JobFailure(f"{INTERNAL} {text}")
 
 
 def algorithm_error(code: int, text: str) -> JobFailure:

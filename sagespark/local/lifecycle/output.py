@@ -69,6 +69,10 @@ class JobOutput:
         """Begin to write."""
         self._writer.start()
 
+    def restart(self) -> None:
+        """Begin new streams, for the containers of another attempt."""
+        self._epoch = max(self._epoch + 1, int(self._clock.now().timestamp()))
+
     def of(self, host: Host) -> Callable[[str], None]:
         """Return what takes the lines of one host's container."""
         stream = f"{self._name}/{host.name}-{self._epoch}"

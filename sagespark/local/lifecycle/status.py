@@ -16,6 +16,9 @@ KIND = "TrainingJob"
 """Kind of the Store."""
 DEFAULT_RUNTIME = 86400
 """MaxRuntimeInSeconds where the request has none, seconds."""
+_EXCEEDED = "_Exceeded"
+_UNBILLED = ("Starting", "Pending", "Interrupted")
+"""Secondary statuses in which a job has no instances."""
 ENDED = ("Completed", "Failed", "Stopped")
 """Values of TrainingJobStatus after which nothing changes."""
 
@@ -30,13 +33,16 @@ _MESSAGES = {
     "Completed": "Training job completed",
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
+    "Interrupted": "The managed spot training instances were interrupted",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job waiting and running time exceeded MaxWaitTimeInSeconds provided",
 }
 _ECHOED = (
     "HyperParameters",
     "AlgorithmSpecification",
     "RoleArn",
     "ResourceConfig",
+    "CheckpointConfig",
     "VpcConfig",
     "DebugHookConfig",
     "DebugRuleConfigurations",
@@ -126,8 +132,41 @@ def stop(document: Document, now: datetime) -> None:
         enter(document, "Stopping", now)
 
 
-def end(document: Document, now: datetime, *, failure: str = "", timed_out: bool = False) -> None:
-    """End the job, once: as Stopped where it was asked to stop or ran too long, as Failed, or as Completed.
+def billed_seconds(document: Document, now: datetime) -> float:
+    """Return for how many seconds a job has had instances so far, over all its attempts."""
+    started = document.get("TrainingStartTime")
+    if started is None:
+        return 0.0
+    spans = (
+        (t.get("EndTime", now) - t["StartTime"]).total_seconds()
+        for t in document["SecondaryStatusTransitions"]
+        if t["Status"] not in _UNBILLED
+    )
+    return float(sum(spans))
+
+
+def seconds_left(document: Document, now: datetime) -> tuple[float, str]:
+    """Return how long a job may go on, and the secondary status in which it ends then."""
+    condition = document["StoppingCondition"]
+    left = condition["MaxRuntimeInSeconds"] - billed_seconds(document, now), "MaxRuntimeExceeded"
+    if "MaxWaitTimeInSeconds" in condition:
+        waited = (now - document["CreationTime"]).total_seconds()
+        return min(left, (condition["MaxWaitTimeInSeconds"] - waited, "MaxWaitTimeExceeded"))
+    return left
+
+
+def exceed(document: Document, now: datetime, secondary: str) -> None:
+    """Stop a job that took too long: it will end as ``MaxRuntimeExceeded`` or ``MaxWaitTimeExceeded``.
+
+    A job that is stopping already ends as it would have.
+    """
+    if document["TrainingJobStatus"] == "InProgress":
+        stop(document, now)
+        document[_EXCEEDED] = secondary
+
+
+def end(document: Document, now: datetime, *, failure: str = "") -> None:
+    """End the job, once: as Stopped where it was asked to stop or took too long, as Failed, or as Completed.
 
     Parameters
     ----------
@@ -137,18 +176,14 @@ def end(document: Document, now: datetime, *, failure: str = "", timed_out: bool
         TrainingEndTime.
     failure : str
         FailureReason, empty where the job did not fail.
-    timed_out : bool
-        Whether MaxRuntimeInSeconds ended it.
     """
     if document["TrainingJobStatus"] in ENDED:
         return
     if document["TrainingJobStatus"] == "Stopping":
-        status = secondary = "Stopped"
+        status, secondary = "Stopped", document.pop(_EXCEEDED, "Stopped")
     elif failure:
         status = secondary = "Failed"
         document["FailureReason"] = failure
-    elif timed_out:
-        status, secondary = "Stopped", "MaxRuntimeExceeded"
     else:
         status = secondary = "Completed"
     document["TrainingJobStatus"] = status
@@ -157,8 +192,10 @@ def end(document: Document, now: datetime, *, failure: str = "", timed_out: bool
     started = document.get("TrainingStartTime")
     if started is not None:
         document["TrainingEndTime"] = now
-        seconds = max(1, math.ceil((now - started).total_seconds()))
-        document["TrainingTimeInSeconds"] = document["BillableTimeInSeconds"] = seconds
+        # Billed is the time with instances: on spot ones what is saved is the time without them, since a local
+        # instance has no price.
+        document["TrainingTimeInSeconds"] = max(1, math.ceil((now - started).total_seconds()))
+        document["BillableTimeInSeconds"] = max(1, math.ceil(billed_seconds(document, now)))
 
 
 def interrupt(document: Document, now: datetime) -> None:

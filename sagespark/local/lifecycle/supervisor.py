@@ -7,10 +7,12 @@ import os
 import threading
 from collections import deque
 
+from sagespark.core.errors import ValidationError
 from sagespark.local.containers.images import Image
-from sagespark.local.lifecycle import status, workspace
-from sagespark.local.lifecycle.run import Parts, TrainingRun
-from sagespark.local.store import Missing
+from sagespark.local.lifecycle import status, warm_pool, workspace
+from sagespark.local.lifecycle.parts import Parts
+from sagespark.local.lifecycle.run import TrainingRun
+from sagespark.local.store import Document, Missing
 
 _log = logging.getLogger(__name__)
 _END_SECONDS = 20.0
@@ -66,7 +68,7 @@ class Supervisor:
             self._waiting.clear()
             running = dict(self._running)
         for run in running:
-            run.interrupt()
+            run.close()
         for thread in running.values():
             thread.join(_END_SECONDS)
         self._interrupt_all()
@@ -106,6 +108,55 @@ class Supervisor:
             now = self._parts.clock.now()
             self._parts.store.update(status.KIND, region, name, lambda document: status.end(document, now))
 
+    def interrupt(self, region: str, name: str, seconds: float) -> None:
+        """Take a managed spot job's instances away, as AWS does when it needs them.
+
+        Parameters
+        ----------
+        region, name : str
+            The job.
+        seconds : float
+            Seconds until there is capacity again.
+
+        Raises
+        ------
+        ValidationError
+            If there is no such job, it has no spot instances, or none now.
+        """
+        run, document = self._found(region, name)
+        if not document["EnableManagedSpotTraining"]:
+            raise ValidationError(
+                f"training job {name!r} runs on on-demand instances, which are not interrupted; "
+                "create it with EnableManagedSpotTraining (useSpotInstances=True)",
+                "interrupt",
+            )
+        run.interrupt(seconds)
+
+    def lose_host(self, region: str, name: str) -> None:
+        """Let an instance of a job break: an InternalServerError, which RetryStrategy retries.
+
+        Raises
+        ------
+        ValidationError
+            If there is no such job, or it has no instances now.
+        """
+        self._found(region, name)[0].lose_host()
+
+    def _found(self, region: str, name: str) -> tuple[TrainingRun, Document]:
+        """Return a job that has instances now."""
+        document = self._parts.store.get(status.KIND, region, name)
+        if document is None:
+            raise ValidationError(f"there is no training job {name!r} in region {region}", "interrupt")
+        with self._lock:
+            run = next((run for run in self._running if (run.region, run.name) == (region, name)), None)
+        if run is None or document["SecondaryStatus"] not in ("Downloading", "Training"):
+            raise ValidationError(
+                f"training job {name!r} has no instances now: it is {document['TrainingJobStatus']} "
+                f"({document['SecondaryStatus']})",
+                "interrupt",
+            )
+        return run, document
+
     def _begin(self, run: TrainingRun) -> None:
         thread = threading.Thread(target=self._run, args=(run,), name=f"training-{run.name}", daemon=True)
         self._running[run] = thread
@@ -128,6 +179,8 @@ class Supervisor:
         count = 0
         for region, name, document in store.items(status.KIND):
             if document["TrainingJobStatus"] in status.ENDED:
+                if warm_pool.waits(document):
+                    store.update(status.KIND, region, name, lambda d: warm_pool.terminate(d, self._parts.clock.now()))
                 continue
             try:
                 store.update(status.KIND, region, name, lambda d: status.interrupt(d, self._parts.clock.now()))

@@ -9,13 +9,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sagespark.local.lifecycle import checkpoints
 from sagespark.local.lifecycle.hosts import Host, resource_config
 
 _FOLDERS = ("input/config", "input/data", "model", "output/data", "checkpoints", "code")
 
 
 def create(opt_ml: Path, document: dict[str, Any], hosts: tuple[Host, ...], current: Host) -> None:
-    """Make the folders and the three configuration files.
+    """Make the folders and the configuration files.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ def create(opt_ml: Path, document: dict[str, Any], hosts: tuple[Host, ...], curr
         "inputdataconfig": input_data_config(document),
         "resourceconfig": resource_config(hosts, current),
     }
+    if "CheckpointConfig" in document:
+        files["checkpointconfig"] = {"LocalPath": checkpoints.DEFAULT_PATH} | document["CheckpointConfig"]
     for name, content in files.items():
         path = opt_ml / "input" / "config" / f"{name}.json"
         path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
@@ -49,6 +52,7 @@ def input_data_config(document: dict[str, Any]) -> dict[str, Any]:
             "S3DistributionType": channel["DataSource"]["S3DataSource"]["S3DataDistributionType"],
             "RecordWrapperType": channel["RecordWrapperType"],
         }
+        | ({"CompressionType": "Gzip"} if channel["CompressionType"] == "Gzip" else {})
         | ({"ContentType": channel["ContentType"]} if "ContentType" in channel else {})
         for channel in document.get("InputDataConfig", [])
     }

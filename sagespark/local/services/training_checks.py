@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from typing import Any
 
 from sagespark.core.errors import ValidationError
 from sagespark.core.s3uri import S3Uri
 from sagespark.local.containers.images import Image, UnknownImage
-from sagespark.local.lifecycle import metrics, status
+from sagespark.local.lifecycle import checkpoints, metrics, status
 from sagespark.local.services import tags
 
 MAX_HYPERPARAMETERS = 100
 """Most hyperparameters of a job."""
+_TAKEN = tuple(f"/opt/ml/{name}" for name in ("input", "model", "output", "code"))
+"""Folders of the container that hold something else than checkpoints."""
 _NOT_HERE = "the embedded service does not run it"
 
 
@@ -31,7 +34,9 @@ def problems(request: dict[str, Any], resolve: Callable[[str], Image]) -> list[s
         *_channels(request),
         *_location("OutputDataConfig.S3OutputPath", request["OutputDataConfig"]["S3OutputPath"]),
         *_resources(request),
+        *_instances(request, resolve),
         *_stopping(request),
+        *_checkpoints(request),
         *_absent(request),
         *tags.problems(request.get("Tags", [])),
     ]
@@ -88,19 +93,40 @@ def _channels(request: dict[str, Any]) -> list[str]:
         if channel["ChannelName"] in (".", ".."):
             found.append(f"The name of {where} cannot be a folder's.")
         mode = channel.get("InputMode", default)
-        if mode == "Pipe":
-            found.append(f"Input mode Pipe of {where}: {_NOT_HERE}; use File or FastFile.")
+        found += _format(where, mode, channel)
         source = channel["DataSource"].get("S3DataSource")
         if source is None:
             other = ", ".join(channel["DataSource"]) or "nothing"
             found.append(f"The DataSource of {where} has {other}: {_NOT_HERE}; use S3DataSource.")
             continue
-        if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-            found.append(f"S3DataType {source['S3DataType']} of {where}: {_NOT_HERE}; use S3Prefix or ManifestFile.")
+        kind = source["S3DataType"]
+        if kind == "AugmentedManifestFile":
+            if mode != "Pipe":
+                found.append(f"S3DataType {kind} of {where} needs input mode Pipe, but it is {mode}.")
+            if not source.get("AttributeNames"):
+                found.append(f"S3DataType {kind} of {where} needs AttributeNames.")
+        elif kind not in ("S3Prefix", "ManifestFile"):
+            found.append(
+                f"S3DataType {kind} of {where}: {_NOT_HERE}; use S3Prefix, ManifestFile or AugmentedManifestFile."
+            )
+        elif source.get("AttributeNames"):
+            found.append(f"AttributeNames of {where} are for S3DataType AugmentedManifestFile only.")
         for group in sorted(set(source.get("InstanceGroupNames", ())) - groups):
             found.append(f"InstanceGroupNames of {where} has {group!r}, which ResourceConfig does not declare.")
         found += _location(f"S3Uri of {where}", source["S3Uri"])
     return found
+
+
+def _format(where: str, mode: str, channel: dict[str, Any]) -> list[str]:
+    """Return what does not go together with an input mode: AWS packs and unpacks in Pipe mode only."""
+    if mode == "Pipe":
+        return []
+    given = {name: channel.get(name, "None") for name in ("CompressionType", "RecordWrapperType")}
+    return [
+        f"{name} {value} of {where} is for input mode Pipe only, but it is {mode}; leave it out."
+        for name, value in given.items()
+        if value != "None"
+    ]
 
 
 def _location(where: str, text: str) -> list[str]:
@@ -128,7 +154,25 @@ def _resources(request: dict[str, Any]) -> list[str]:
     count = sum(g["InstanceCount"] for g in groups or []) or resources.get("InstanceCount", 1)
     if count < 1:
         found.append("ResourceConfig must ask for at least one instance.")
+    if resources.get("KeepAlivePeriodInSeconds"):
+        if request.get("EnableManagedSpotTraining"):
+            found.append("KeepAlivePeriodInSeconds (a warm pool) and EnableManagedSpotTraining exclude each other.")
+        if groups:
+            found.append("KeepAlivePeriodInSeconds (a warm pool) and InstanceGroups exclude each other.")
     return found
+
+
+def _instances(request: dict[str, Any], resolve: Callable[[str], Image]) -> list[str]:
+    """Return why an algorithm cannot train on as many instances."""
+    resources = request.get("ResourceConfig", {})
+    count = sum(g["InstanceCount"] for g in resources.get("InstanceGroups", [])) or resources.get("InstanceCount", 1)
+    try:
+        algorithm = resolve(request["AlgorithmSpecification"]["TrainingImage"]).algorithm
+    except (KeyError, UnknownImage):
+        return []
+    if count == 1 or algorithm is None or algorithm.distributed:
+        return []
+    return [f"InstanceCount is {count}, but {algorithm.name} trains on one instance: {_NOT_HERE} on several."]
 
 
 def _stopping(request: dict[str, Any]) -> list[str]:
@@ -144,8 +188,24 @@ def _stopping(request: dict[str, Any]) -> list[str]:
     return []
 
 
+def _checkpoints(request: dict[str, Any]) -> list[str]:
+    config = request.get("CheckpointConfig")
+    if config is None:
+        return []
+    found = _location("CheckpointConfig.S3Uri", config["S3Uri"])
+    path = posixpath.normpath(config.get("LocalPath") or checkpoints.DEFAULT_PATH)
+    if not path.startswith("/") or any(
+        path == p or path.startswith(p + "/") or p.startswith(path + "/") for p in _TAKEN
+    ):
+        found.append(
+            f"CheckpointConfig.LocalPath is {path!r}: it must be an absolute path that is none of {', '.join(_TAKEN)}, "
+            "nor inside or above one of them."
+        )
+    return found
+
+
 def _absent(request: dict[str, Any]) -> list[str]:
-    found = [f"{name}: {_NOT_HERE}." for name in ("CheckpointConfig", "ServerlessJobConfig") if name in request]
+    found = [f"{name}: {_NOT_HERE}." for name in ("ServerlessJobConfig",) if name in request]
     if "TrainingPlanArn" in request.get("ResourceConfig", {}):
         found.append(f"ResourceConfig.TrainingPlanArn: {_NOT_HERE}.")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sagespark.core.clock import Clock
-from sagespark.local.lifecycle import status
+from sagespark.local.lifecycle import status, warm_pool
 from sagespark.local.lifecycle.supervisor import Supervisor
 from sagespark.local.services import paging
 from sagespark.local.services.arns import arn
@@ -22,6 +22,7 @@ _SUMMARY = (
     "LastModifiedTime",
     "TrainingJobStatus",
     "SecondaryStatus",
+    "WarmPoolStatus",
 )
 
 
@@ -90,8 +91,12 @@ class TrainingJobs:
         rows = paging.select(
             self._store.list(status.KIND, ctx.region), request, name="TrainingJobName", status="TrainingJobStatus"
         )
-        # There are no warm pools and no training plans, so a filter by one lets nothing through.
-        if "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request:
+        rows = [warm_pool.shown(row, self._clock.now()) for row in rows]
+        if "WarmPoolStatusEquals" in request:
+            wanted = request["WarmPoolStatusEquals"]
+            rows = [row for row in rows if row.get("WarmPoolStatus", {}).get("Status") == wanted]
+        # There are no training plans, so a filter by one lets nothing through.
+        if "TrainingPlanArnEquals" in request:
             rows = []
         keys = {"Name": "TrainingJobName", "CreationTime": "CreationTime", "Status": "TrainingJobStatus"}
         rows, token = paging.page(rows, request, name="TrainingJobName", keys=keys, order="Ascending")
@@ -116,23 +121,40 @@ class TrainingJobs:
         return {}
 
     def UpdateTrainingJob(self, ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
-        """Change the profiler, the remote debugging or the keep-alive period of a running job.
+        """Change the profiler or the remote debugging of a running job, or for how long its warm pool is kept.
 
-        The three are shown as set; nothing on this machine acts on them.
+        The first two are shown as set; nothing on this machine acts on them.
         """
 
         def mutate(document: Document) -> None:
+            now = self._clock.now()
+            if "ResourceConfig" in request:
+                if document["TrainingJobStatus"] != "InProgress" and not warm_pool.waits(
+                    warm_pool.shown(document, now)
+                ):
+                    pool = warm_pool.shown(document, now).get("WarmPoolStatus", {}).get("Status")
+                    raise AwsError(
+                        "ValidationException",
+                        f"KeepAlivePeriodInSeconds cannot be updated: the training job is in status "
+                        f"{document['TrainingJobStatus']} and "
+                        + (f"its warm pool is {pool}." if pool else "has no warm pool."),
+                    )
+                warm_pool.update(document, request["ResourceConfig"]["KeepAlivePeriodInSeconds"], now)
+            others = {"ProfilerConfig", "RemoteDebugConfig", "ProfilerRuleConfigurations"} & set(request)
+            if not others and "ResourceConfig" in request:
+                document["LastModifiedTime"] = now
+                return
             if document["TrainingJobStatus"] != "InProgress":
                 raise AwsError(
                     "ValidationException",
                     f"The request was rejected because the training job is in status {document['TrainingJobStatus']}.",
                 )
-            for member in ("ProfilerConfig", "RemoteDebugConfig", "ResourceConfig"):
+            for member in ("ProfilerConfig", "RemoteDebugConfig"):
                 if member in request:
                     document[member] = document.get(member, {}) | request[member]
             if "ProfilerRuleConfigurations" in request:
                 document["ProfilerRuleConfigurations"] = request["ProfilerRuleConfigurations"]
-            document["LastModifiedTime"] = self._clock.now()
+            document["LastModifiedTime"] = now
 
         return {"TrainingJobArn": self._update(ctx, request["TrainingJobName"], mutate)["TrainingJobArn"]}
 
@@ -153,7 +175,7 @@ class TrainingJobs:
         document = self._store.get(status.KIND, ctx.region, name)
         if document is None:
             raise _not_found()
-        return document
+        return warm_pool.shown(document, self._clock.now())
 
     def _update(self, ctx: Context, name: str, mutate: Any) -> Document:
         try:

@@ -44,7 +44,8 @@ def apply(document: dict[str, Any], step: str, now: datetime) -> None:
     elif step == "fail":
         status.end(document, now, failure="AlgorithmError: x")
     elif step == "time-out":
-        status.end(document, now, timed_out=True)
+        status.exceed(document, now, "MaxRuntimeExceeded")
+        status.end(document, now)
     elif step == "killed":
         status.interrupt(document, now)
     elif document["TrainingJobStatus"] not in status.ENDED:
