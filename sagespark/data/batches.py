@@ -235,10 +235,53 @@ def _indices(rows: Features, layout: FrameLayout) -> BadRowError | None:
     return BadRowError(i, layout.title, rule, str(found[offsets[i] : offsets[i + 1]][:10].tolist()))
 
 
+def as_sent(matrix: Matrix, layout: FrameLayout) -> Matrix:
+    """Return dense or sparse rows that are at hand in the form in which `to_matrix` gives them.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n, d), or Csr
+    layout : FrameLayout
+    """
+    width = matrix.shape[1]
+    if isinstance(matrix, np.ndarray):
+        return _to_csr(matrix) if _all_sparse(width, layout) else matrix
+    assert isinstance(matrix, Csr)
+    if _fits(width, layout):
+        return matrix.to_dense()
+    return _stored(matrix) if layout.missing == "keep" else matrix
+
+
+def _all_sparse(width: int, layout: FrameLayout) -> bool:
+    """Tell whether every row is sent sparse.
+
+    To an algorithm that knows missing values a sparse row's absent elements are missing, a dense row's zeros are not.
+    So that the kind of a row does not change its answer, all rows of a width are sent in one form.
+    """
+    return layout.vectorFormat == "sparse" or (
+        layout.missing == "keep" and layout.vectorFormat == "auto" and width > WIDE
+    )
+
+
+def _stored(csr: Csr) -> Csr:
+    """Return the rows without their zeros, which a dense row made sparse has not either."""
+    kept = csr.values != 0
+    if kept.all():
+        return csr
+    before = np.concatenate([[0], np.cumsum(kept)])
+    return Csr(before[csr.indptr], csr.indices[kept], csr.values[kept], csr.width)
+
+
 def _assemble(rows: Features, narrow: NDArray[np.float32], width: int, layout: FrameLayout) -> Matrix:
+    found = _combined(rows, narrow, width, layout)
+    return _stored(found) if layout.missing == "keep" and isinstance(found, Csr) else found
+
+
+def _combined(rows: Features, narrow: NDArray[np.float32], width: int, layout: FrameLayout) -> Matrix:
+    every = _all_sparse(width, layout)
     if not rows.sparse.any():
         dense = narrow.reshape(len(rows.sizes), width)
-        return _to_csr(dense) if layout.vectorFormat == "sparse" else dense
+        return _to_csr(dense) if every else dense
     lengths = np.diff(rows.values.offsets)
     assert rows.indices is not None
     indices = rows.indices.flat.astype(np.int64)
@@ -249,7 +292,7 @@ def _assemble(rows: Features, narrow: NDArray[np.float32], width: int, layout: F
     indptr = np.concatenate([[0], np.cumsum(lengths[rows.sparse])])
     csr = Csr(indptr, indices, narrow[stored], width)
     dense = narrow[~stored].reshape(-1, width)
-    if layout.vectorFormat == "sparse":
+    if every:
         return _interleave(rows.sparse, _to_csr(dense), csr)
     if not _fits(width, layout):
         return Mixed(rows.sparse, dense, csr)

@@ -9,6 +9,7 @@ values through them.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -128,6 +129,26 @@ class Strings:
         if len(set(value)) != len(value):
             raise ValueError(f"{self.name} must not name anything twice, but got {value!r}")
         return [str(v) for v in value]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Numbers of 0 or more, one per class, of which at most one is 0."""
+
+    name: str
+
+    def __call__(self, value: Any) -> list[float]:
+        """Return the numbers."""
+        rule = f"{self.name} must be numbers of 0 or more, at most one of them 0, but got {value!r}"
+        try:
+            found = [_plain(v) for v in value]
+        except TypeError:
+            raise TypeError(rule) from None
+        if isinstance(value, str) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in found):
+            raise TypeError(rule)
+        if len(found) < 2 or not all(0 <= v < math.inf for v in found) or found.count(0) > 1:
+            raise ValueError(rule)
+        return [float(v) for v in found]
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,16 @@ def output_row(output: Output) -> ParamRow:
     return ParamRow(output.param, doc, to.Column(output.param, empty=True), "str", output.default_column, onModel="set")
 
 
+THRESHOLDS = ParamRow(
+    "thresholds",
+    "Thresholds, one per class: the class with the largest probability / threshold is predicted. Numbers of 0 or more, "
+    "of which at most one is 0.",
+    to.Thresholds("thresholds"),
+    "list[float]",
+    onModel="set",
+)
+"""Param of classifiers with probabilities; applied while answers are decoded."""
+
 _INSTANCE = r"ml\.[a-z0-9-]+(\.[a-z0-9-]+)+"
 _WHOLE = Range(1)
 
@@ -335,6 +345,8 @@ def algorithm_rows(spec: AlgorithmSpec) -> tuple[ParamRow, ...]:
         *(group_row(g, spec) for g in spec.groups),
         *(fixed_row(f) for f in spec.fixed),
     ]
+    if any(o.param == "probabilityCol" for o in spec.outputs):
+        rows.append(THRESHOLDS)
     if spec.seed is None:
         rows.append(seed_row(spec))
     return (*rows, *RESOURCES, *JOB, *ENDPOINT, *INVOCATION)
