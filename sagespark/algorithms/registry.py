@@ -46,17 +46,20 @@ def image_uri(algorithm: str, region: str, version: str | None = None) -> str:
     ValidationError
         If AWS publishes no image of it there; the message names the regions that have one.
     """
-    table = _images()
-    accounts: dict[str, str] = table["registries"].get(algorithm, {})
+    accounts: dict[str, str] = _images()["registries"].get(algorithm, {})
     if region not in accounts:
         raise ValidationError(
             f"AWS publishes no image of {algorithm!r} in region {region!r}; "
             f"it does in {', '.join(sorted(accounts)) or 'none'}",
             "image_uri",
         )
-    suffix = next((s for prefix, s in table["suffixes"].items() if region.startswith(prefix)), "amazonaws.com")
     tag = version or ALGORITHMS[algorithm].version
-    return f"{accounts[region]}.dkr.ecr.{region}.{suffix}/{algorithm}:{tag}"
+    return f"{accounts[region]}.dkr.ecr.{region}.{host(region)}/{algorithm}:{tag}"
+
+
+def host(region: str) -> str:
+    """Return the domain of AWS's registries in a region."""
+    return str(next((s for prefix, s in _images()["suffixes"].items() if region.startswith(prefix)), "amazonaws.com"))
 
 
 def algorithm_of(image: str) -> AlgorithmSpec | None:
