@@ -49,7 +49,7 @@ def blocks(channel: ChannelFiles, width: int, *, force_dense: bool = False) -> I
             f"channel {channel.name!r} has the content type {channel.content_type!r}; "
             f"this algorithm reads {recordio_type()} and text/csv"
         )
-    for path in channel.files:
+    for path in channel.parts():
         position = 0
         try:
             for features in _file(path, channel.content_type, kind, width):
@@ -93,7 +93,7 @@ def _check(features: Matrix, width: int, where: str, position: int) -> None:
         raise ClientError(
             f"{where}: rows from {position} on have {features.shape[1]} features, but feature_dim is {width}"
         )
-    for part, rows in _parts(features):
+    for part, rows in parts(features):
         finite = np.isfinite(part)
         if not finite.all():
             at = int(np.flatnonzero(~finite.ravel())[0])
@@ -101,13 +101,13 @@ def _check(features: Matrix, width: int, where: str, position: int) -> None:
             raise ClientError(f"{where}: row {position + int(rows(at))} holds {value}; every feature must be finite")
 
 
-def _parts(features: Matrix) -> list[tuple[Any, Any]]:
+def parts(features: Matrix) -> list[tuple[Any, Any]]:
     """Return the arrays of values with a function each from a flat index to a row of the block."""
     if isinstance(features, Csr):
         return [(features.values, lambda at: np.searchsorted(features.indptr, at, side="right") - 1)]
     if isinstance(features, Mixed):
         dense_rows, sparse_rows = np.flatnonzero(~features.is_sparse), np.flatnonzero(features.is_sparse)
-        (sparse, row_of) = _parts(features.sparse)[0]
+        (sparse, row_of) = parts(features.sparse)[0]
         return [
             (features.dense, lambda at: dense_rows[at // features.dense.shape[1]]),
             (sparse, lambda at: sparse_rows[row_of(at)]),

@@ -6,12 +6,14 @@ Facts: AWS's "How Amazon SageMaker AI runs your training image".
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
+import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,14 +27,24 @@ THREADS_VARIABLE = "SAGESPARK_THREADS"
 """Environment variable with the number of threads that a built-in algorithm computes with; default: the cores."""
 FAILURE_LENGTH = 1024
 """Characters of ``/opt/ml/output/failure`` that become the job's FailureReason."""
+HOSTS_VARIABLE = "SAGESPARK_HOSTS"
+"""Environment variable with the addresses of a job's hosts, a JSON object, where containers are not isolated."""
 CLIENT_ERROR_CODE = 1
 """Exit code where the user's data or hyperparameters are refused; the failure file begins with ``ClientError: ``."""
 ALGORITHM_ERROR_CODE = 2
 """Exit code of every other failure."""
 
 
+PEER_ERROR_CODE = 3
+"""Exit code where another host of the job ended: its reason is the job's, not this one's."""
+
+
 class ClientError(Exception):
     """The user's data or hyperparameters are refused."""
+
+
+class PeerError(Exception):
+    """Another host of the job has ended or does not answer, so this one cannot go on."""
 
 
 def base() -> Path:
@@ -63,7 +75,18 @@ class ChannelFiles:
     content_type: str
     """``ContentType`` of the request, empty where it has none."""
     files: tuple[Path, ...]
-    """In the order of ``/opt/ml/input/data/CHANNEL-manifest``, else of their names."""
+    """In the order of ``/opt/ml/input/data/CHANNEL-manifest``, else of their names; empty in Pipe mode."""
+    epochs: Iterator[Path] | None = None
+    """In Pipe mode, the pipes from the next epoch on; None where the channel is a folder of files."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether the channel gives nothing to this host, as far as that is known without reading."""
+        return self.epochs is None and not self.files
+
+    def parts(self) -> tuple[Path, ...]:
+        """Return what to read, in order, for one pass over the rows: all files, or the next epoch's pipe."""
+        return self.files if self.epochs is None else (next(self.epochs),)
 
 
 def channels() -> dict[str, ChannelFiles]:
@@ -72,6 +95,10 @@ def channels() -> dict[str, ChannelFiles]:
     found = {}
     for name, channel in config.items():
         folder = base() / "input" / "data" / name
+        if channel.get("TrainingInputMode") == "Pipe":
+            pipes = (folder.with_name(f"{name}_{epoch}") for epoch in itertools.count())
+            found[name] = ChannelFiles(name, channel.get("ContentType") or "", (), pipes)
+            continue
         manifest = folder.with_name(f"{name}-manifest")
         if manifest.exists():
             # A JSON list: {"prefix": ...}, then paths below the channel's folder.
@@ -84,8 +111,30 @@ def channels() -> dict[str, ChannelFiles]:
 
 def host() -> str:
     """Return this container's name, ``algo-1`` where there is one."""
+    return str(_resources().get("current_host", "algo-1"))
+
+
+def hosts() -> list[str]:
+    """Return the names of all hosts of the job, in order."""
+    return list(_resources().get("hosts", ["algo-1"]))
+
+
+def address(name: str) -> str:
+    """Return the IP address of a host of the job.
+
+    Raises
+    ------
+    OSError
+        If the name is not known.
+    """
+    # Without namespaces there is no /etc/hosts of the container's own.
+    known: dict[str, str] = json.loads(os.environ.get(HOSTS_VARIABLE, "{}"))
+    return known.get(name) or socket.gethostbyname(name)
+
+
+def _resources() -> dict[str, Any]:
     path = base() / "input" / "config" / "resourceconfig.json"
-    return str(json.loads(path.read_text())["current_host"]) if path.exists() else "algo-1"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def seed() -> int:
@@ -152,6 +201,8 @@ def run(program: Callable[[], None]) -> NoReturn:
         program()
     except (ClientError, SageSparkError) as error:
         _fail(f"ClientError: {error}", CLIENT_ERROR_CODE)
+    except PeerError as error:
+        _fail(str(error), PEER_ERROR_CODE)
     except MemoryError as error:
         _fail(f"The data does not fit in memory: {error}", ALGORITHM_ERROR_CODE)
     except Exception as error:

@@ -25,6 +25,13 @@ class Job:
     seed: int
     threads: int
     host: str
+    hosts: tuple[str, ...] = ("algo-1",)
+    """All hosts of the job, in order."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this host writes the model and the metrics of all."""
+        return self.host == self.hosts[0]
 
 
 def begin(spec: AlgorithmSpec) -> Job:
@@ -37,14 +44,16 @@ def begin(spec: AlgorithmSpec) -> Job:
     """
     values = contract.hyperparameters(spec)
     channels = contract.channels()
-    if "train" not in channels or not channels["train"].files:
+    hosts = tuple(contract.hosts())
+    # Of several hosts some may get no object, as AWS's documentation of ShardedByS3Key says.
+    if "train" not in channels or (channels["train"].empty and len(hosts) == 1):
         raise contract.ClientError("the train channel holds no file")
     known = [channel.name for channel in spec.channels]
     unknown = sorted(set(channels) - set(known))
     if unknown:
         names = " and ".join(map(repr, known))
         raise contract.ClientError(f"unknown channel {unknown[0]!r}; {spec.name} reads {names}")
-    job = Job(values, channels, contract.seed(), contract.threads(), contract.host())
+    job = Job(values, channels, contract.seed(), contract.threads(), contract.host(), hosts)
     contract.limit_threads(job.threads)
     _log.info("Hyperparameters: %s", values)
     _log.info("Threads: %d, seed: %d", job.threads, job.seed)

@@ -22,6 +22,7 @@ from typing import IO
 
 from sagespark.core.clock import Clock, SystemClock, token
 from sagespark.local.containers import docker, isolation, orphans
+from sagespark.local.containers.contract import HOSTS_VARIABLE
 from sagespark.local.containers.images import Image, resolve
 from sagespark.local.containers.own_images import OwnImages
 
@@ -29,8 +30,6 @@ SERVING_PORT = 8080
 """Port of ``/ping`` and ``/invocations`` in the container contract."""
 MAX_LINE = 256 * 1024
 """Longest line of output in bytes, as CloudWatch Logs bounds an event; longer ones are cut into several."""
-HOSTS_VARIABLE = "SAGESPARK_HOSTS"
-"""Environment variable with the addresses of a job's hosts, a JSON object, where containers are not isolated."""
 _START_SECONDS = 60.0
 _KILL_SECONDS = 10.0
 _log = logging.getLogger(__name__)

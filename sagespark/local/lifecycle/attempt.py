@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sagespark.core.clock import real_seconds
+from sagespark.local.containers.contract import PEER_ERROR_CODE
 from sagespark.local.containers.images import Image
 from sagespark.local.containers.isolation import ContainerError, Network
 from sagespark.local.containers.runner import ContainerSpec
@@ -265,8 +266,9 @@ class Attempt:
         if not in_time or signals.stopping:
             return
         if failed:
-            # Of several hosts the first that failed decides: the others were only sent SIGTERM because of it.
-            host, code = cluster.failures[0]
+            # Of several hosts the first that failed decides: the others were sent SIGTERM because of it, or noticed.
+            own = [f for f in cluster.failures if self._image.algorithm is None or f[1] != PEER_ERROR_CODE]
+            host, code = (own or cluster.failures)[0]
             raise algorithm_error(code, read_failure(self._folder / host))
         if not done:
             signals.check()
