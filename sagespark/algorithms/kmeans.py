@@ -190,6 +190,7 @@ KMEANS = AlgorithmSpec(
         ),
     ),
     missing="refuse",
+    distributed=True,
     sources=(
         "https://docs.aws.amazon.com/sagemaker/latest/dg/k-means-api-config.html",
         "https://docs.aws.amazon.com/sagemaker/latest/dg/k-means-tuning.html",

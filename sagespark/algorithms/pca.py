@@ -92,6 +92,7 @@ PCA = AlgorithmSpec(
             "The row in the space of the components, the one of the largest variance first.",
         ),
     ),
+    distributed=True,
     sources=(
         "https://docs.aws.amazon.com/sagemaker/latest/dg/PCA-reference.html",
         "https://docs.aws.amazon.com/sagemaker/latest/dg/pca.html",

@@ -50,7 +50,7 @@ Reduction = Literal["sum", "min", "max"]
 _REDUCTIONS: Mapping[str, Any] = {"sum": np.add, "min": np.minimum, "max": np.maximum}
 
 
-class CollectiveError(Exception):
+class CollectiveError(contract.PeerError):
     """An exchange among the hosts failed; the message names the host at fault."""
 
 

@@ -111,12 +111,12 @@ def channels() -> dict[str, ChannelFiles]:
 
 def host() -> str:
     """Return this container's name, ``algo-1`` where there is one."""
-    return str(_resources().get("current_host", "algo-1"))
+    return str(resources()["current_host"])
 
 
 def hosts() -> list[str]:
     """Return the names of all hosts of the job, in order."""
-    return list(_resources().get("hosts", ["algo-1"]))
+    return list(resources()["hosts"])
 
 
 def address(name: str) -> str:
@@ -132,9 +132,11 @@ def address(name: str) -> str:
     return known.get(name) or socket.gethostbyname(name)
 
 
-def _resources() -> dict[str, Any]:
+def resources() -> dict[str, Any]:
+    """Return ``resourceconfig.json``: the hosts of the job and which one this is."""
     path = base() / "input" / "config" / "resourceconfig.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    alone = {"current_host": "algo-1", "hosts": ["algo-1"]}
+    return dict(json.loads(path.read_text())) if path.exists() else alone
 
 
 def seed() -> int:

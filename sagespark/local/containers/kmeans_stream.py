@@ -10,6 +10,8 @@ After "How K-Means Clustering Works" of the SageMaker Developer Guide. With ``K 
 
    ``b`` rows in the mini-batch, ``h`` the half life (0: weights never fall). This is repeated for every epoch.
 3. The ``K`` centres, weighted by ``w``, are reduced to ``k`` by Lloyd's algorithm, the best of several runs.
+
+On several hosts each one does steps 1 and 2 on its own rows, and step 3 on the centres of all.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from numpy.typing import NDArray
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
 from sagespark.local.containers.channels import gather, to_csr
 from sagespark.local.containers.contract import ClientError
+from sagespark.local.containers.hosts import Hosts
 from sagespark.local.containers.nearest import Centres
 
 AUTO_FACTOR = 4
@@ -74,6 +77,7 @@ def fit_stream(
     values: dict[str, Any],
     seed: int,
     on_epoch: Callable[[int, float, int], None],
+    hosts: Hosts | None = None,
 ) -> StreamResult:
     """Run the scheme.
 
@@ -88,6 +92,8 @@ def fit_stream(
     on_epoch : callable
         Takes the epoch (from 0), the mean squared distance to the centres as they were when each row came, and the
         number of rows.
+    hosts : Hosts or None
+        The hosts that have a part of the rows each; None: this one has them all.
 
     Raises
     ------
@@ -100,6 +106,9 @@ def fit_stream(
     factor = AUTO_FACTOR if values["extra_center_factor"] == "auto" else values["extra_center_factor"]
     size = max(values["mini_batch_size"], k * factor)
     half_life = values["half_life_time_size"]
+    alone = hosts is None or hosts.size == 1
+    # Of several hosts none needs k rows of its own.
+    least = k if alone else 1
     random = np.random.RandomState(seed)
     centres: NDArray[np.float64] | None = None
     weights = np.zeros(0)
@@ -107,19 +116,30 @@ def fit_stream(
         loss, count = 0.0, 0
         for batch in mini_batches(rows(), size):
             if centres is None:
-                centres = _initial(batch, k, k * factor, values["init_method"], random)
+                centres = _initial(batch, least, k * factor, values["init_method"], random)
                 weights = np.zeros(len(centres))
             labels, distances = Centres(centres).nearest(batch)
             loss += float(np.dot(distances, distances))
             count += len(labels)
             centres, weights = _move(batch, labels, centres, weights, half_life)
         on_epoch(epoch, loss / max(count, 1), count)
+    if hosts is not None and not alone:
+        width = values["feature_dim"]
+        own = np.zeros((0, width)) if centres is None else centres
+        centres = np.concatenate(hosts.gather(own))
+        weights = np.concatenate(hosts.gather(weights))
+        if len(centres) < k:
+            raise ClientError(
+                f"the train channel holds {len(centres)} rows, but k is {k}; there must be at least k rows"
+            )
     if centres is None:
         raise ClientError("the train channel holds no row")
     used = weights > 0
     if np.count_nonzero(used) < k:
         used[:] = True
     trials = values["local_lloyd_num_trials"]
+    # Hosts that drew differently must reduce alike.
+    random = random if alone else np.random.RandomState(seed)
     _log.info("Reducing %d weighted centres to %d by Lloyd's algorithm", np.count_nonzero(used), k)
     model = KMeans(
         n_clusters=k,
@@ -137,12 +157,12 @@ def sklearn_init(method: str) -> str:
     return {"kmeans++": "k-means++"}.get(method, method)
 
 
-def _initial(batch: Matrix, k: int, wanted: int, method: str, random: np.random.RandomState) -> NDArray[np.float64]:
+def _initial(batch: Matrix, least: int, wanted: int, method: str, random: np.random.RandomState) -> NDArray[np.float64]:
     from sklearn.cluster import kmeans_plusplus
 
     n = batch.shape[0]
-    if n < k:
-        raise ClientError(f"the train channel holds {n} rows, but k is {k}; there must be at least k rows")
+    if n < least:
+        raise ClientError(f"the train channel holds {n} rows, but k is {least}; there must be at least k rows")
     if n < wanted:
         _log.info("Only %d rows: as many centres instead of %d", n, wanted)
         wanted = n

@@ -6,6 +6,9 @@ Run as ``python -m sagespark.local.containers.kmeans_train`` inside a container.
   memory. AWS does not explain ``auto``; that it means 1 when the data fits is this package's choice.
 - **Streaming** (:mod:`sagespark.local.containers.kmeans_stream`) otherwise.
 
+On several hosts each one reads its share of the train channel. Lloyd's steps are then made on all of them together
+(:mod:`sagespark.local.containers.kmeans_hosts`), and a stream's centres are joined before they are reduced.
+
 The artifact is AWS's own: ``model_algo-1``, an MXNet NDArray list of one float32 array (k, feature_dim).
 """
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sagespark.codecs.matrix import Matrix
+    from sagespark.local.containers.collective import Collective
     from sagespark.local.containers.nearest import Centres
 
 COPIES = 4
@@ -41,9 +45,12 @@ def train() -> None:
     task = job.begin(KMEANS)
     values, channels, seed, threads = task.values, task.channels, task.seed, task.threads
     # numpy is imported from here on: its threads are limited now.
+    import numpy as np
+
     from sagespark.codecs import ndarray
     from sagespark.local.containers.batches import gather_if_fits
     from sagespark.local.containers.channels import blocks
+    from sagespark.local.containers.collective import Collective
     from sagespark.local.containers.nearest import Centres
 
     def read(name: str) -> Iterator[Matrix]:
@@ -51,29 +58,36 @@ def train() -> None:
 
     available, factor = contract.available_memory(), values["extra_center_factor"]
     started = clock.monotonic()
-    kept = gather_if_fits(read("train"), available, COPIES) if factor in (1, "auto") else None
-    if kept is not None:
-        _log.info(
-            "Scheme: scikit-learn's KMeans on all rows: extra_center_factor is %s, and %d copies of them fit in the %d "
-            "bytes of free memory",
-            *(factor, COPIES, available),
-        )
-        centres, iterations = _lloyd(kept, values, seed, threads)
-    else:
-        _log.info(
-            "Scheme: streaming, mini-batches of %d rows: extra_center_factor is %s%s",
-            values["mini_batch_size"],
-            factor,
-            f", but {COPIES} copies of the rows do not fit in the {available} bytes of free memory"
-            if factor in (1, "auto")
-            else "",
-        )
-        centres, iterations = _stream(lambda: read("train"), values, seed, threads)
-    rows = read("train") if kept is None else kept
-    count = _evaluate("train", ["msd", "ssd"], rows, Centres(centres))
+    with Collective.from_config(contract.resources()) as hosts:
+        kept = gather_if_fits(read("train"), available, COPIES) if factor in (1, "auto") else None
+        # Every host must follow the same scheme.
+        fits = bool(hosts.allreduce(np.array([kept is not None], np.int64), "min")[0])
+        if fits:
+            assert kept is not None
+            _log.info(
+                "Scheme: scikit-learn's KMeans on all rows: extra_center_factor is %s, and %d copies of them fit in the %d "
+                "bytes of free memory",
+                *(factor, COPIES, available),
+            )
+            centres, iterations = _lloyd(kept, values, seed, threads, hosts)
+        else:
+            kept = None
+            _log.info(
+                "Scheme: streaming, mini-batches of %d rows: extra_center_factor is %s%s",
+                values["mini_batch_size"],
+                factor,
+                f", but {COPIES} copies of the rows do not fit in the {available} bytes of free memory"
+                if factor in (1, "auto")
+                else "",
+            )
+            centres, iterations = _stream(lambda: read("train"), values, seed, threads, hosts)
+        rows = read("train") if kept is None else kept
+        count = _evaluate("train", ["msd", "ssd"], rows, Centres(centres), hosts)
     seconds = clock.monotonic() - started
-    job.quality(task.host, f"train iterations={iterations}")
     job.progress(task.host, 100)
+    if not task.first:
+        return
+    job.quality(task.host, f"train iterations={iterations}")
     job.throughput(task.host, count, seconds)
     if "test" in channels:
         _evaluate("test", values["eval_metrics"], read("test"), Centres(centres))
@@ -91,7 +105,11 @@ def _import_sklearn() -> None:
         del sys.modules["pandas"]
 
 
-def _lloyd(parts: list[Matrix], values: dict[str, Any], seed: int, threads: int) -> tuple[NDArray[np.float32], int]:
+def _lloyd(
+    parts: list[Matrix], values: dict[str, Any], seed: int, threads: int, hosts: Collective
+) -> tuple[NDArray[np.float32], int]:
+    if hosts.size > 1:
+        return _lloyd_on_hosts(parts, values, seed, threads, hosts)
     from sagespark.local.containers.channels import gather
     from sagespark.local.containers.kmeans_stream import sklearn_init
 
@@ -121,8 +139,25 @@ def _lloyd(parts: list[Matrix], values: dict[str, Any], seed: int, threads: int)
     return model.cluster_centers_, int(model.n_iter_)
 
 
+def _lloyd_on_hosts(
+    parts: list[Matrix], values: dict[str, Any], seed: int, threads: int, hosts: Collective
+) -> tuple[NDArray[np.float32], int]:
+    _import_sklearn()
+    import numpy as np
+    import threadpoolctl
+
+    from sagespark.local.containers.kmeans_hosts import fit
+
+    _log.info("Host %d of %d holds %d rows", hosts.rank + 1, hosts.size, sum(part.shape[0] for part in parts))
+    # The first host's seed is every host's: without one of the job's they would differ.
+    shared = int(hosts.broadcast(np.array([seed]))[0])
+    with threadpoolctl.threadpool_limits(limits=threads):
+        found = fit(parts, values, shared, threads, hosts)
+    return found.centres.astype(np.float32), found.iterations
+
+
 def _stream(
-    read: Callable[[], Iterable[Matrix]], values: dict[str, Any], seed: int, threads: int
+    read: Callable[[], Iterable[Matrix]], values: dict[str, Any], seed: int, threads: int, hosts: Collective
 ) -> tuple[NDArray[np.float32], int]:
     _import_sklearn()
     import numpy as np
@@ -135,13 +170,19 @@ def _stream(
         job.progress(contract.host(), done)
         _log.info("Epoch %d: %d rows, mean squared distance while streaming %r", epoch, rows, msd)
 
+    shared = int(hosts.broadcast(np.array([seed]))[0])
     with threadpoolctl.threadpool_limits(limits=threads):
-        found = fit_stream(read, values, seed, on_epoch)
+        found = fit_stream(read, values, shared, on_epoch, hosts)
     return found.centres.astype(np.float32), found.iterations
 
 
-def _evaluate(channel: str, metrics: list[str], blocks: Iterable[Matrix], centres: Centres) -> int:
-    """Log the metrics of a channel, and for training rows the sizes of the clusters; return the number of rows."""
+def _evaluate(
+    channel: str, metrics: list[str], blocks: Iterable[Matrix], centres: Centres, hosts: Collective | None = None
+) -> int:
+    """Log the metrics of a channel, and for training rows the sizes of the clusters; return the number of rows.
+
+    With ``hosts`` the rows are all hosts', and the first one logs.
+    """
     import numpy as np
 
     ssd, sizes = 0.0, np.zeros(centres.shape[0], np.int64)
@@ -149,9 +190,14 @@ def _evaluate(channel: str, metrics: list[str], blocks: Iterable[Matrix], centre
         labels, squares = centres.closest(block)
         ssd += float(squares.sum())
         sizes += np.bincount(labels, minlength=len(sizes))
+    if hosts is not None:
+        ssd = float(hosts.allreduce(np.array([ssd]))[0])
+        sizes = hosts.allreduce(sizes)
     rows = int(sizes.sum())
     if not rows:
         raise contract.ClientError(f"the {channel} channel holds no row")
+    if hosts is not None and not hosts.leads:
+        return rows
     found = {"msd": ssd / rows, "ssd": ssd}
     for metric in metrics:
         job.quality(contract.host(), f"{channel} {metric} <loss>={found[metric]!r}")

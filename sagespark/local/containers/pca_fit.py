@@ -22,6 +22,8 @@ randomized
         Q = orth(C'),  Z = X'(X Q),  Q'Z = W diag(s^2) W',  v = Q W,  next C' = Z,                                  (3)
 
     (Halko, Martinsson and Tropp, 2011, sections 4.5 and 5) until the ``k`` values ``s`` settle. Memory is d x l.
+
+Rows that lie on several hosts enter through sums alone: (1), (2) and Z are added up over the hosts.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from sagespark.algorithms.moments import Moments
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
 from sagespark.local.containers.batches import cut
 from sagespark.local.containers.contract import ClientError
+from sagespark.local.containers.hosts import ALONE, Hosts, joined
 from sagespark.local.containers.scatter import Scatter, to_float64
 
 MAX_PASSES = 8
@@ -68,7 +71,7 @@ class Components:
     """Sum of all squared singular values, those of the components left out included."""
 
 
-def fit(read: Read, values: dict[str, Any], seed: int, available: int) -> Components:
+def fit(read: Read, values: dict[str, Any], seed: int, available: int, hosts: Hosts | None = None) -> Components:
     """Find the components.
 
     Parameters
@@ -81,6 +84,8 @@ def fit(read: Read, values: dict[str, Any], seed: int, available: int) -> Compon
         Of the random signs.
     available : int
         Bytes of memory that may be taken.
+    hosts : Hosts or None
+        The hosts that have a part of the rows each, and all get the same components; None: this one has them all.
 
     Raises
     ------
@@ -91,25 +96,25 @@ def fit(read: Read, values: dict[str, Any], seed: int, available: int) -> Compon
     if k > d:
         raise ClientError(f"num_components is {k}, but there are {d} features; there can be at most as many components")
     if values["algorithm_mode"] == "randomized":
-        return _randomized(read, values, seed)
+        return _randomized(read, values, seed, hosts or ALONE)
     need = 8 * d * d * MATRICES
     if need > available:
         raise ClientError(
             f"algorithm_mode 'regular' takes {need} bytes of memory for {d} features, but {available} are free; "
             "use 'randomized'"
         )
-    return _regular(read, values)
+    return _regular(read, values, hosts or ALONE)
 
 
 # -- regular ----------------------------------------------------------------------------------------------------------
 
 
-def _regular(read: Read, values: dict[str, Any]) -> Components:
+def _regular(read: Read, values: dict[str, Any], hosts: Hosts) -> Components:
     d, k, centred = values["feature_dim"], values["num_components"], values["subtract_mean"]
     scatter = Scatter(d, centred)
     for batch in cut(read(), values["mini_batch_size"]):
         scatter.add(batch)
-    matrix = scatter.matrix()
+    matrix = scatter.joined(hosts)
     total = float(np.trace(matrix))
     # Increasing eigenvalues, as AWS's artifact has them.
     squares, vectors = linalg.eigh(
@@ -121,13 +126,15 @@ def _regular(read: Read, values: dict[str, Any]) -> Components:
 # -- randomized -------------------------------------------------------------------------------------------------------
 
 
-def _randomized(read: Read, values: dict[str, Any], seed: int) -> Components:
+def _randomized(read: Read, values: dict[str, Any], seed: int, hosts: Hosts) -> Components:
     d, k, extra, centred = (
         values[name] for name in ("feature_dim", "num_components", "extra_components", "subtract_mean")
     )
     wanted = min(d, k + (max(10, k) if extra == -1 else extra))
     size = values["mini_batch_size"]
-    guess, moments = _sketch(cut(read(), size), wanted, d, centred, np.random.default_rng(seed))
+    # Hosts draw signs of their own for their rows; the first one draws as a host alone does.
+    random = np.random.default_rng([seed, hosts.rank] if hosts.rank else seed)
+    guess, moments = _sketch(cut(read(), size), wanted, d, centred, random, hosts)
     total = moments.spread if centred else moments.squares
     mean = moments.mean if centred else np.zeros(d)
     squares = np.zeros(k)
@@ -136,6 +143,7 @@ def _randomized(read: Read, values: dict[str, Any], seed: int) -> Components:
         guess = np.zeros((d, wanted))
         for batch in cut(read(), size):
             guess += _applied(batch, basis, mean)
+        guess = hosts.allreduce(guess)
         found, rotation = linalg.eigh(basis.T @ guess)
         former, squares = squares, found[-k:]
         vectors = basis @ rotation[:, -k:]
@@ -147,7 +155,7 @@ def _randomized(read: Read, values: dict[str, Any], seed: int) -> Components:
 
 
 def _sketch(
-    batches: Iterable[Matrix], wanted: int, d: int, centred: bool, random: np.random.Generator
+    batches: Iterable[Matrix], wanted: int, d: int, centred: bool, random: np.random.Generator, hosts: Hosts
 ) -> tuple[NDArray[np.float64], Moments]:
     """Return ``C'`` of equation (2), shape (d, l), and the moments of the rows."""
     moments = Moments(d)
@@ -158,6 +166,7 @@ def _sketch(
         for rows, part in _halves(batch, h):
             product += to_float64(rows).T @ part if isinstance(rows, Csr) else rows.T.astype(np.float64) @ part
         signs += h.sum(axis=0)
+    moments, signs, product = joined(moments, hosts), hosts.allreduce(signs), hosts.allreduce(product)
     if centred:
         product -= np.outer(moments.mean, signs)
     return product, moments

@@ -6,6 +6,8 @@ Run as ``python -m sagespark.local.containers.pca_train`` inside a container. Th
 The artifact is AWS's own: ``model_algo-1``, an MXNet NDArray dictionary of float32 arrays: ``s`` (k,) in increasing
 order, ``v`` (feature_dim, k) with one component a column in the same order, and ``mean`` (1, feature_dim), which is
 left out without ``subtract_mean``. The spec row's sources hold such an artifact of AWS's.
+
+On several hosts each one reads its share of the train channel; the first one writes what all have found.
 """
 
 from __future__ import annotations
@@ -35,8 +37,11 @@ def train() -> None:
     task = job.begin(PCA)
     values = task.values
     # numpy is imported from here on: its threads are limited now.
+    import numpy as np
+
     from sagespark.local.containers.batches import gather_if_fits
     from sagespark.local.containers.channels import blocks
+    from sagespark.local.containers.collective import Collective
     from sagespark.local.containers.pca_fit import fit
 
     def read(name: str) -> Iterable[Matrix]:
@@ -50,7 +55,12 @@ def train() -> None:
     if several:
         where = "kept in memory" if kept is not None else "read again for each pass"
         _log.info("Rows are %s: %d bytes of memory are free", where, available)
-    found = fit(lambda: read("train") if kept is None else kept, values, task.seed, available)
+    with Collective.from_config(contract.resources()) as hosts:
+        # Without a seed of the job's the hosts would draw differently.
+        seed = int(hosts.broadcast(np.array([task.seed]))[0])
+        found = fit(lambda: read("train") if kept is None else kept, values, seed, available, hosts)
+    if not task.first:
+        return
     _log.info("%d rows of %d features; singular values: %s", found.rows, values["feature_dim"], found.singular.tolist())
     job.quality(task.host, f"train total_squares={found.total!r}")
     job.progress(task.host, 100)

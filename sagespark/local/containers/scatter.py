@@ -18,6 +18,7 @@ from scipy import linalg
 
 from sagespark.algorithms.moments import Moments
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
+from sagespark.local.containers.hosts import Hosts, joined
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -82,6 +83,23 @@ class Scatter:
                 self._add_square(-sparse.count, sparse.mean)
             self._join(sparse.count, sparse.mean)
         return self._matrix
+
+    def joined(self, hosts: Hosts) -> NDArray[np.float64]:
+        """Return the scatter matrix of all hosts' rows, whose moments are here from now on; see `matrix`.
+
+        By equation (1) about the common mean ``m`` of the hosts' means ``m_h``: S = sum of S_h + n_h e e', e = m_h - m.
+        """
+        matrix = self.matrix()
+        if hosts.size == 1:
+            return matrix
+        mine = self.moments
+        moments = joined(mine, hosts)
+        if self._centred and mine.count:
+            apart = mine.mean - moments.mean
+            matrix = linalg.blas.dsyr(mine.count, apart, a=matrix, lower=1, overwrite_a=1)
+        self.moments = moments
+        # Rows first for the sockets, columns first for BLAS: the lower triangle is the upper one of its transpose.
+        return hosts.allreduce(matrix.T).T
 
 
 def to_float64(rows: Csr) -> csr_matrix:
