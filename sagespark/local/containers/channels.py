@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagespark.codecs import recordio
+from sagespark.codecs.base import Rows
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
+from sagespark.codecs.recordio.framing import CONTENT_TYPE
 from sagespark.codecs.registry import codec, parse_content_type
 from sagespark.core.errors import CodecError
 from sagespark.local.containers.contract import ChannelFiles, ClientError
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 8 * 1024 * 1024
 """Bytes of a file that are decoded at a time."""
+CSV = "text/csv"
+"""Content type of rows as text."""
 DENSE_BYTES = 64 * 1024 * 1024
 """Most bytes of a block of sparse rows that is made dense."""
 
@@ -43,41 +47,86 @@ def blocks(channel: ChannelFiles, width: int, *, force_dense: bool = False) -> I
         If bytes cannot be decoded, a row has another width, or a value is NaN or infinite; the message names the file
         and the row's position in it, from 0.
     """
+    for rows, _ in _read(channel, width, (recordio_type(), CSV), 0):
+        yield from _cut(_float32(rows.features), force_dense)
+
+
+def labelled(
+    channel: ChannelFiles, width: int | None, content_types: Sequence[str] = (CONTENT_TYPE, CSV)
+) -> Iterator[tuple[Matrix, NDArray[np.float32]]]:
+    """Yield the rows of a channel with their labels, in the order of its files: float32, labels of shape (n,).
+
+    Parameters
+    ----------
+    channel : ChannelFiles
+        In CSV the label is the first column unless ``label_size`` says otherwise, as AWS's training channels have it.
+    width : int or None
+        ``feature_dim``; None: that of the first row.
+    content_types : sequence of str
+        What the algorithm reads, of RecordIO-protobuf and CSV.
+
+    Raises
+    ------
+    ClientError
+        As :func:`blocks`, and if a row has no label, several, or one that is NaN or infinite.
+    """
+    for rows, where in _read(channel, width, content_types, 1):
+        labels = rows.labels
+        if not len(rows):
+            continue
+        if labels is None or (labels.ndim == 2 and labels.shape[1] != 1):
+            count = 0 if labels is None else labels.shape[1]
+            raise ClientError(f"{where} must have one label per row, but its rows have {count}")
+        labels = labels.reshape(-1).astype(np.float32, copy=False)
+        if not np.isfinite(labels).all():
+            at = int(np.flatnonzero(~np.isfinite(labels))[0])
+            raise ClientError(f"{where} has the label {labels[at]}; every label must be finite")
+        yield _float32(rows.features), labels
+
+
+def _read(
+    channel: ChannelFiles, width: int | None, content_types: Sequence[str], label_size: int
+) -> Iterator[tuple[Rows, str]]:
+    """Yield checked rows, and words that tell where they are."""
     kind, _ = parse_content_type(channel.content_type or recordio_type())
-    if kind not in (recordio_type(), "text/csv"):
+    if kind not in content_types:
         raise ClientError(
             f"channel {channel.name!r} has the content type {channel.content_type!r}; "
-            f"this algorithm reads {recordio_type()} and text/csv"
+            f"this algorithm reads {' and '.join(content_types)}"
         )
     for path in channel.parts():
         position = 0
+        where = f"channel {channel.name!r}, file {path.name!r}"
         try:
-            for features in _file(path, channel.content_type, kind, width):
-                where = f"channel {channel.name!r}, file {path.name!r}"
-                _check(features, width, where, position)
+            for rows in _file(path, channel.content_type, kind, width, label_size):
+                features = rows.features
+                width = features.shape[1] if width is None and features.shape[0] else width
+                if width is not None:
+                    _check(features, width, where, position)
                 position += features.shape[0]
-                yield from _cut(_float32(features), force_dense)
+                yield rows, where
         except CodecError as error:
-            raise ClientError(f"channel {channel.name!r}, file {path.name!r}: {error}") from error
+            raise ClientError(f"{where}: {error}") from error
 
 
 def recordio_type() -> str:
     """Return the content type that a channel without one has."""
-    return "application/x-recordio-protobuf"
+    return CONTENT_TYPE
 
 
-def _file(path: Path, content_type: str, kind: str, width: int) -> Iterator[Matrix]:
+def _file(path: Path, content_type: str, kind: str, width: int | None, label_size: int) -> Iterator[Rows]:
     with path.open("rb") as stream:
         if kind == recordio_type():
-            for rows in recordio.iter_blocks(stream, BLOCK_BYTES):
-                yield rows.features
+            yield from recordio.iter_blocks(stream, BLOCK_BYTES)
             return
         csv = codec(content_type)
-        for lines in _whole_lines(stream):
-            yield csv.decode(lines, width=width).features
+        told = None if "label_size" in parse_content_type(content_type)[1] else label_size
+        for lines in whole_lines(stream):
+            yield csv.decode(lines, width=width, label_size=told)
 
 
-def _whole_lines(stream: Any) -> Iterator[bytes]:
+def whole_lines(stream: Any) -> Iterator[bytes]:
+    """Yield a text in pieces that end with a line."""
     rest = b""
     while chunk := stream.read(BLOCK_BYTES):
         head, newline, tail = (rest + chunk).rpartition(b"\n")
