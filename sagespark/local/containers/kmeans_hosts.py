@@ -173,7 +173,7 @@ def _shifted(block: Any, mean: Floats) -> NDArray[np.float32]:
 def _plain(block: Matrix) -> NDArray[Any] | Csr:
     """Return a block whose rows are all of one kind: dense up to a width, as one host has them."""
     if isinstance(block, np.ndarray):
-        return block
+        return np.ascontiguousarray(block)
     if block.shape[1] <= MAX_DENSE_WIDTH:
         if isinstance(block, Csr):
             return block.to_dense()
