@@ -9,11 +9,12 @@ from importlib import resources
 from typing import Any
 
 from sagespark.algorithms.kmeans import KMEANS
+from sagespark.algorithms.lda import LDA
 from sagespark.algorithms.pca import PCA
 from sagespark.algorithms.spec import AlgorithmSpec
 from sagespark.core.errors import ValidationError
 
-ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS, PCA)}
+ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS, PCA, LDA)}
 """The algorithms whose rows are declared, by image repository."""
 
 _IMAGE = re.compile(

@@ -1,4 +1,4 @@
-"""K-means on SageMaker; the classes are called as MLlib's, so that changing the import is all."""
+"""K-means and LDA on SageMaker; the classes are called as MLlib's, so that changing the import is all."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from sagespark.ml.hosting import HostingRecord
 from sagespark.ml.model import HostedModel
 from sagespark.ml.stage_params import KMeansModelParams, KMeansParams
 from sagespark.ml.summary import KMeansSummary
+from sagespark.ml.topics import LDA, LDAModel
 from sagespark.ml.vectors import to_row
 
-__all__ = ["KMeans", "KMeansModel", "KMeansSummary"]
+__all__ = ["LDA", "KMeans", "KMeansModel", "KMeansSummary", "LDAModel"]
 
 
 class KMeansModel(KMeansModelParams, HostedModel):

@@ -6,9 +6,18 @@ Only the ``HasX`` mixins are here that the stage honours: MLlib's OneVsRest look
 
 from __future__ import annotations
 
-from pyspark.ml.param.shared import HasFeaturesCol, HasInputCol, HasMaxIter, HasOutputCol, HasPredictionCol, HasTol
+from pyspark.ml.param.shared import (
+    HasCheckpointInterval,
+    HasFeaturesCol,
+    HasInputCol,
+    HasMaxIter,
+    HasOutputCol,
+    HasPredictionCol,
+    HasTol,
+)
 
 from sagespark.algorithms.kmeans import KMEANS
+from sagespark.algorithms.lda import LDA
 from sagespark.algorithms.pca import PCA
 from sagespark.ml.params import StageParams
 from sagespark.ml.rows import algorithm_rows
@@ -39,3 +48,13 @@ class PCAParams(StageParams, HasInputCol, HasOutputCol, rows=algorithm_rows(PCA)
 
 class PCAModelParams(StageParams, HasInputCol, HasOutputCol, rows=algorithm_rows(PCA), model=True):
     """Params of a PCA model."""
+
+
+class LDAParams(StageParams, HasFeaturesCol, HasMaxIter, HasCheckpointInterval, rows=algorithm_rows(LDA)):
+    """Params of LDA."""
+
+
+class LDAModelParams(
+    StageParams, HasFeaturesCol, HasMaxIter, HasCheckpointInterval, rows=algorithm_rows(LDA), model=True
+):
+    """Params of an LDA model."""

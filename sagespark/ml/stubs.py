@@ -24,7 +24,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pyspark.ml.param import Param
-from pyspark.ml.param.shared import {mixins}
+from pyspark.ml.param.shared import (
+{mixins}
+)
 
 from sagespark.aws.session import SageMakerSession
 from sagespark.ml.listeners import Listener
@@ -44,7 +46,7 @@ def classes() -> list[type[StageParams]]:
 def stub() -> str:
     """Return the stub's text."""
     mixins = sorted({b.__name__ for cls in classes() for b in cls.__bases__ if b is not StageParams})
-    parts = [_HEAD.format(mixins=", ".join(mixins))]
+    parts = [_HEAD.format(mixins="\n".join(f"    {name}," for name in mixins))]
     for cls in classes():
         bases = ", ".join(b.__name__ for b in cls.__bases__)
         rows = sorted(cls._rows, key=lambda row: row.name)
