@@ -20,11 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import sagespark
 from sagespark.core.clock import Clock, SystemClock, token
 from sagespark.local.containers import docker, isolation, orphans
 from sagespark.local.containers.contract import HOSTS_VARIABLE
-from sagespark.local.containers.images import Image, resolve
+from sagespark.local.containers.images import Image, placed, resolve
 from sagespark.local.containers.own_images import OwnImages
+from sagespark.local.environments.build import BuildError, Environments
 
 SERVING_PORT = 8080
 """Port of ``/ping`` and ``/invocations`` in the container contract."""
@@ -209,6 +211,7 @@ class ContainerRuntime:
     ) -> None:
         self._folder = folder
         self._images = images
+        self._environments = Environments(clock or SystemClock())
         self._isolated = isolated
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
@@ -253,6 +256,39 @@ class ContainerRuntime:
             With the reason, where the image cannot be run here.
         """
         return resolve(image, self._images)
+
+    def prepare(self, image: Image, say: Callable[[str], None], check: Callable[[], None]) -> Image:
+        """Return an image whose programs can be run, building the environment that it needs.
+
+        Parameters
+        ----------
+        image : Image
+            From :meth:`resolve`.
+        say : callable
+            Takes lines of progress; what comes down, and its size, are said first.
+        check : callable
+            Is called several times a second; what it raises ends the build.
+
+        Raises
+        ------
+        ContainerError
+            If the environment cannot be built.
+        """
+        if image.pin is None:
+            return image
+        try:
+            python = self._environments.build(image.pin, say, check)
+        except BuildError as error:
+            raise isolation.ContainerError(str(error)) from error
+        # The environment shall find this package, and nothing of what is installed beside it.
+        library = self._folder / "library"
+        library.mkdir(parents=True, exist_ok=True)
+        link, package = library / "sagespark", Path(sagespark.__file__).parent
+        with self._lock:
+            if not link.exists() or link.resolve() != package.resolve():
+                link.unlink(missing_ok=True)
+                link.symlink_to(package)
+        return placed(image, python, {"PYTHONPATH": str(library)})
 
     def run(self, spec: ContainerSpec, on_line: Callable[[str], None]) -> Container:
         """Start a container.

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from sagespark.core.clock import Clock
-from sagespark.local.containers.images import UnknownImage
+from sagespark.local.containers.images import UnknownImage, scripted
+from sagespark.local.containers.isolation import ContainerError
 from sagespark.local.containers.runner import SERVING_PORT, Container, ContainerRuntime, ContainerSpec
 from sagespark.local.hosting.artifact import ArtifactError, place
 from sagespark.local.hosting.instance import Instance, State
@@ -91,6 +92,7 @@ class VariantFleet:
         self._tools = tools
         self._lock = threading.Lock()
         self._made = 0
+        self._ending = False
         self.instances: list[Instance] = []
 
     def start(self) -> None:
@@ -102,7 +104,7 @@ class VariantFleet:
             If there is no such image or artifact.
         """
         try:
-            image = self._tools.runtime.resolve(self.plan.image)
+            image = scripted(self._tools.runtime.resolve(self.plan.image), self.plan.environment)
             if self.plan.model_data:
                 folder = self._folder / "model"
                 place(self._tools.objects, self.plan.model_data, folder, packed=self.plan.packed)
@@ -113,8 +115,22 @@ class VariantFleet:
             ) from error
         except ArtifactError as error:
             raise FleetError(str(error)) from error
-        self._image = image
+        stream = f"{self.plan.name}/environment"
+        try:
+            self._image = self._tools.runtime.prepare(
+                image, lambda line: self._tools.on_line(stream, line), self._check
+            )
+        except ContainerError as error:
+            raise FleetError(f"The image of the production variant {self.plan.name} cannot be run: {error}") from error
         self.resize(self.plan.instances)
+
+    def _check(self) -> None:
+        if self._ending:
+            raise FleetError("The embedded service ended while the image was being prepared")
+
+    def end(self) -> None:
+        """Prepare nothing more: the service ends."""
+        self._ending = True
 
     def resize(self, count: int) -> None:
         """Start or stop instances until there are ``count``, at most :data:`MAX_PROCESSES`."""
@@ -262,6 +278,8 @@ class Fleet:
 
     def kill(self) -> None:
         """End every container soon, whatever requests are under way; the folder stays."""
+        for variant in self.variants.values():
+            variant.end()
         instances = [instance for variant in self.variants.values() for instance in variant.instances]
         for instance in instances:
             instance.terminate()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sagespark.core.clock import real_seconds
 from sagespark.local.containers.contract import PEER_ERROR_CODE
-from sagespark.local.containers.images import Image
+from sagespark.local.containers.images import Image, entry
 from sagespark.local.containers.isolation import ContainerError, Network
 from sagespark.local.containers.runner import ContainerSpec
 from sagespark.local.lifecycle import channels, checkpoints, warm_pool, workspace
@@ -150,6 +150,11 @@ class Attempt:
                 f"CheckpointConfig.LocalPath is {path!r}: where containers are not isolated (user namespaces are off) "
                 "it must be below /opt/ml"
             )
+        if inside is None and checkpoints.at_root(path):
+            raise client_error(
+                f"CheckpointConfig.LocalPath is {path!r}: the embedded service makes it below /opt/ml, or below a "
+                "folder of this machine such as /tmp, but nothing directly in /"
+            )
         folder = inside or "checkpoints"
         folders = [(self._folder / host.name, folder) for host in self._hosts]
         for opt_ml, _ in folders:
@@ -219,20 +224,24 @@ class Attempt:
         self, host: Host, environment: dict[str, str], known: dict[str, str], network: Network | None
     ) -> ContainerSpec:
         specification = self._document["AlgorithmSpecification"]
-        entry = specification.get("ContainerEntrypoint", self._image.train)
+        program = self._image.train
+        if "ContainerEntrypoint" in specification:
+            program = entry(self._image, tuple(specification["ContainerEntrypoint"]))
         opt_ml = self._folder / host.name
         mounts = {}
         if "CheckpointConfig" in self._document and checkpoints.inside(self._document) is None:
             mounts[checkpoints.local_path(self._document)] = opt_ml / "checkpoints"
         return ContainerSpec(
             image=self._image.uri,
-            program=(*entry, *specification.get("ContainerArguments", ())),
+            program=(*program, *specification.get("ContainerArguments", ())),
             opt_ml=opt_ml,
             environment=environment,
             host=host.name,
             hosts=known,
             mounts=mounts,
             network=network,
+            docker=self._image.docker,
+            alone=self._document["EnableNetworkIsolation"],
         )
 
     def _broken(self, channel: str) -> Callable[[str], None]:

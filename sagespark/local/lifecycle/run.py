@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sagespark.core.clock import real_seconds, token
-from sagespark.local.containers.images import Image, UnknownImage
+from sagespark.local.containers.images import Image, UnknownImage, scripted
+from sagespark.local.containers.isolation import ContainerError
 from sagespark.local.lifecycle import artifacts, channels, status, warm_pool, workspace
 from sagespark.local.lifecycle.attempt import Attempt, Ended, Interrupted, Signals
 from sagespark.local.lifecycle.failure import INTERRUPTED, JobFailure, client_error, internal_error
@@ -160,7 +161,7 @@ class TrainingRun:
         """Run steps 1 to 3; of an attempt that is to be repeated nothing is uploaded but its checkpoints."""
         document = self._enter("Downloading")
         hosts = hosts_of(document["ResourceConfig"])
-        image = self._image(document, hosts)
+        image = self._image(document, hosts, output)
         self._check_output(document)
         attempt = Attempt(self._parts, self._signals, document, hosts, image, self._folder)
         attempt.download()
@@ -197,10 +198,18 @@ class TrainingRun:
     def _record(self, metrics: list[dict[str, Any]]) -> None:
         self._update(lambda document: document.update(FinalMetricDataList=metrics))
 
-    def _image(self, document: Document, hosts: tuple[Host, ...]) -> Image:
+    def _image(self, document: Document, hosts: tuple[Host, ...], output: JobOutput) -> Image:
+        runtime, on_line = self._parts.runtime, output.of(hosts[0])
+
+        def say(text: str) -> None:
+            on_line(text)
+            self._enter("Downloading", text)
+
         try:
-            image = self._parts.runtime.resolve(document["AlgorithmSpecification"]["TrainingImage"])
-        except UnknownImage as error:
+            image = runtime.resolve(document["AlgorithmSpecification"]["TrainingImage"])
+            image = scripted(image, document.get("HyperParameters", {}))
+            image = runtime.prepare(image, say, self._signals.check)
+        except (UnknownImage, ContainerError) as error:
             raise client_error(str(error)) from error
         if image.algorithm is not None and len(hosts) > 1 and not image.algorithm.distributed:
             raise client_error(

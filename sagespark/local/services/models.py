@@ -8,7 +8,7 @@ from typing import Any
 from sagespark.core.clock import Clock
 from sagespark.core.errors import ValidationError
 from sagespark.core.s3uri import S3Uri
-from sagespark.local.containers.images import Image, UnknownImage
+from sagespark.local.containers.images import Image, UnknownImage, scripted
 from sagespark.local.objects.store import ObjectStore
 from sagespark.local.services import tags
 from sagespark.local.services.resources import Resources
@@ -84,7 +84,7 @@ class Models:
             found.append("A container must have an Image.")
         else:
             try:
-                if not self._resolve(container["Image"]).serve:
+                if not scripted(self._resolve(container["Image"]), container.get("Environment", {})).serve:
                     found.append(f"Image {container['Image']} has no program `serve`; it cannot host a model.")
             except UnknownImage as error:
                 found.append(f"Requested image {container['Image']} not found: {error}.")

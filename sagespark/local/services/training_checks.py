@@ -8,7 +8,7 @@ from typing import Any
 
 from sagespark.core.errors import ValidationError
 from sagespark.core.s3uri import S3Uri
-from sagespark.local.containers.images import Image, UnknownImage
+from sagespark.local.containers.images import Image, UnknownImage, scripted
 from sagespark.local.lifecycle import checkpoints, metrics, status
 from sagespark.local.services import tags
 
@@ -58,7 +58,7 @@ def _algorithm(request: dict[str, Any], resolve: Callable[[str], Image]) -> list
     found += metrics.problems(own)
     if image:
         try:
-            resolved = resolve(image)
+            resolved = scripted(resolve(image), request.get("HyperParameters", {}))
             if not resolved.train and "ContainerEntrypoint" not in specification:
                 found.append(f"Image {image} has no program `train`; give ContainerEntrypoint, or add the program.")
             if resolved.algorithm is not None and own:
@@ -167,7 +167,8 @@ def _instances(request: dict[str, Any], resolve: Callable[[str], Image]) -> list
     resources = request.get("ResourceConfig", {})
     count = sum(g["InstanceCount"] for g in resources.get("InstanceGroups", [])) or resources.get("InstanceCount", 1)
     try:
-        algorithm = resolve(request["AlgorithmSpecification"]["TrainingImage"]).algorithm
+        image = resolve(request["AlgorithmSpecification"]["TrainingImage"])
+        algorithm = scripted(image, request.get("HyperParameters", {})).algorithm
     except (KeyError, UnknownImage):
         return []
     if count == 1 or algorithm is None or algorithm.distributed:

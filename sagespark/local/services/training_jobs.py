@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sagespark.core.clock import Clock
+from sagespark.local.containers.images import scripted
 from sagespark.local.lifecycle import status, warm_pool
 from sagespark.local.lifecycle.supervisor import Supervisor
 from sagespark.local.services import paging
@@ -70,6 +71,7 @@ class TrainingJobs:
         identifier = arn(status.KIND, ctx.region, ctx.account, name)
         document = status.new(self._with_metrics(request), identifier, self._clock.now()) | members
         with self._store.transaction():
+            warm_pool.claim(self._store, ctx.region, document, self._clock.now())
             try:
                 self._store.put(status.KIND, ctx.region, name, document)
             except Conflict:
@@ -186,7 +188,8 @@ class TrainingJobs:
     def _with_metrics(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return a request with the metric definitions of a built-in algorithm, which AWS shows as the job's own."""
         specification = request["AlgorithmSpecification"]
-        algorithm = self._supervisor.resolve(specification["TrainingImage"]).algorithm
+        image = scripted(self._supervisor.resolve(specification["TrainingImage"]), request.get("HyperParameters", {}))
+        algorithm = image.algorithm
         if algorithm is None:
             return request
         metrics = [{"Name": m.name, "Regex": m.regex} for m in algorithm.metrics]
