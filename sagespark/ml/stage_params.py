@@ -22,6 +22,7 @@ from sagespark.algorithms.pca import PCA
 from sagespark.ml.params import StageParams
 from sagespark.ml.rows import algorithm_rows
 from sagespark.ml.rows_generic import GENERIC
+from sagespark.ml.rows_tuning import TUNING
 
 
 class SageMakerParams(StageParams, HasFeaturesCol, HasPredictionCol, rows=GENERIC):
@@ -30,6 +31,10 @@ class SageMakerParams(StageParams, HasFeaturesCol, HasPredictionCol, rows=GENERI
 
 class SageMakerModelParams(StageParams, HasFeaturesCol, HasPredictionCol, rows=GENERIC, model=True):
     """Params of a model of any image."""
+
+
+class TunerParams(StageParams, rows=TUNING):
+    """Params of the hyperparameter tuner."""
 
 
 class KMeansParams(StageParams, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasTol, rows=algorithm_rows(KMEANS)):

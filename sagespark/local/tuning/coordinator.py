@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sagespark.bayesopt import Exhausted, Strategy, Trial, Waiting
+from sagespark.bayesopt.progress import has_converged, not_improving
 from sagespark.core.clock import Clock, token
 from sagespark.core.errors import ValidationError
 from sagespark.local.lifecycle.status import ENDED as JOB_ENDED
@@ -299,9 +300,9 @@ class Coordinator:
 
         def mutate(document: Document) -> None:
             documents.count(document, rows)
-            details = {"NumberOfTrainingJobsObjectiveNotImproving": criteria.not_improving(values)}
+            details = {"NumberOfTrainingJobsObjectiveNotImproving": not_improving(values)}
             before = document.get("TuningJobCompletionDetails", {})
-            if "ConvergenceDetectedTime" in before or criteria.has_converged(values, self._ranges()):
+            if "ConvergenceDetectedTime" in before or has_converged(values, self._ranges()):
                 details["ConvergenceDetectedTime"] = before.get("ConvergenceDetectedTime", now)
             document["TuningJobCompletionDetails"] = details
             seconds = sum(_seconds(row) for row in rows)

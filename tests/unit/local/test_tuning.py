@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from sagespark.local.tuning import criteria, warm_start
+from sagespark.bayesopt.progress import not_improving
 from sagespark.local.tuning import document as documents
+from sagespark.local.tuning import warm_start
 from sagespark.local.tuning.definitions import TUNING_OBJECTIVE, definitions
 from sagespark.local.tuning.journal import Journal
 from support.tuning import METRIC, RANGES, REGION, Bench, definition, request, square
@@ -316,7 +317,7 @@ def test_the_tuning_jobs_own_time_ends_it(bench: Bench) -> None:
     ("values", "count"), [([], 0), ([1, 0.995, 0.98], 0), ([1, 0.995], 1), ([-1, -1.005, -2, -2, 5], 2), ([0, -1], 0)]
 )
 def test_improvement_is_one_per_cent_or_more(values: list[float], count: int) -> None:
-    assert criteria.not_improving(values) == count
+    assert not_improving(values) == count
 
 
 # -- warm start ------------------------------------------------------------------------------------------------
