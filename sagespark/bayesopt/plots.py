@@ -352,8 +352,11 @@ def _steps(strategy: Strategy) -> list[int | None]:
     """Return the ids of the trials with enough observations before them, and None for what comes next."""
     steps: list[int | None] = []
     seen = 0
+    # A history that was made of a service's trials has no states at all: every ask may have been a model's.
+    stateless = not any(event.get("state") for event in strategy.history)
+    first = strategy.history[0].get("state") if strategy.history else None
     for event in strategy.history:
-        if event["event"] == "ask" and seen >= insight.LEAST and (event["state"] or strategy.history[0]["state"]):
+        if event["event"] == "ask" and seen >= insight.LEAST and (event["state"] or first or stateless):
             steps.append(event["trial"])
         seen += event["event"] == "add" or (event["event"] == "tell" and event["value"] is not None)
     return [*steps, None]

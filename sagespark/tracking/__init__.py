@@ -14,8 +14,8 @@ def autolog(
 ) -> MlflowListener | None:
     """Log every training job of this process to MLflow, as a run with params, metrics, status and the job's ARN.
 
-    A job that is started inside ``with mlflow.start_run():`` becomes a child of that run. A job that is attached to
-    (``fromTrainingJob(name, wait=True)``) goes on in the run that it had.
+    A tuner's run has its trials inside it. A job that is started inside ``with mlflow.start_run():`` becomes a child of
+    that run. A job that is attached to (``fromTrainingJob(name, wait=True)``) goes on in the run that it had.
 
     Parameters
     ----------

@@ -12,6 +12,9 @@ status               ``FINISHED``, ``FAILED`` or ``KILLED``; a job that only was
 ARN, artifact, ...   tags ``sagespark.*``
 ===================  ===============================================================================
 
+A tuning job, or a tuner's run on the driver, is a run as well; each of its trials is a run inside it, with the tuned
+hyperparameters as params and the objective as the metric ``objective``, beside the training job's own metrics.
+
 MLflow's client is used by run id, never the run of a thread: fits may run in several threads at once.
 """
 
@@ -22,10 +25,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagespark.core.clock import SystemClock
 from sagespark.ml.listeners import JobEvent, Listener
+
+if TYPE_CHECKING:
+    from sagespark.ml.tuning_trials import Trial
 
 TAG_JOB = "sagespark.jobName"
 TAG_ARN = "sagespark.jobArn"
@@ -115,6 +121,29 @@ class MlflowListener(Listener):
         with self._lock:
             self._runs.pop(event.name, None)
 
+    def onTrial(self, trial: Trial) -> None:
+        """Keep a trial's run, inside its tuner's, as the trial is."""
+        name = trial.name or f"{trial.tuner}-{trial.id:03d}"
+        metrics = dict(trial.metrics) | ({} if trial.value is None else {"objective": trial.value})
+        description = dict(trial.description) or {"TrainingJobArn": trial.arn, "FailureReason": trial.failureReason}
+        event = JobEvent(
+            "TrainingJob",
+            name,
+            trial.stage,
+            params={"trial": trial.id, **trial.config},
+            status=trial.status,
+            metrics=metrics,
+            description=description,
+        )
+        with self._lock:
+            parent = self._runs.get(trial.tuner)
+        self._run(event, None if parent is None else parent.id)
+        self.onStatus(event)
+        if metrics:
+            self.onMetrics(event)
+        if trial.ended:
+            self.onJobEnded(event)
+
     # -- runs -------------------------------------------------------------------------------------------------------
 
     def run_id(self, jobName: str) -> str | None:
@@ -153,8 +182,8 @@ class MlflowListener(Listener):
         found = client.search_runs([experiment], f"tags.`{TAG_JOB}` = '{jobName}'", max_results=1)
         return found[0] if found else None
 
-    def _run(self, event: JobEvent) -> _Run:
-        """Return the job's run: the one in hand, the one that it had before, or a new one."""
+    def _run(self, event: JobEvent, parent: str | None = None) -> _Run:
+        """Return the job's run: the one in hand, the one that it had before, or a new one inside ``parent``."""
         with self._lock:
             if event.name not in self._runs:
                 client, experiment = self._client(), self._experiment()
@@ -166,11 +195,11 @@ class MlflowListener(Listener):
                     for name in run.metrics:
                         run.steps[name] = len(client.get_metric_history(run.id, name)) - 1
                 else:
-                    run = self._start(client, experiment, event)
+                    run = self._start(client, experiment, event, parent)
                 self._runs[event.name] = run
             return self._runs[event.name]
 
-    def _start(self, client: Any, experiment: str, event: JobEvent) -> _Run:
+    def _start(self, client: Any, experiment: str, event: JobEvent, parent: str | None) -> _Run:
         import mlflow
         from mlflow.entities import Param
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -179,7 +208,9 @@ class MlflowListener(Listener):
         if event.stage:
             tags["sagespark.stage"] = event.stage
         active = mlflow.active_run()
-        if active is not None and self._parent_store() and str(active.info.experiment_id) == experiment:
+        if parent is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = parent
+        elif active is not None and self._parent_store() and str(active.info.experiment_id) == experiment:
             tags[MLFLOW_PARENT_RUN_ID] = active.info.run_id
         made = client.create_run(experiment, tags=tags, run_name=event.name)
         params = [Param(_key(k), str(v)[:_LONGEST_PARAM]) for k, v in _params(event)]

@@ -14,6 +14,7 @@ import pytest
 from sagespark.core.errors import ValidationError, WaitTimeoutError
 from sagespark.ml import listeners
 from sagespark.ml.listeners import JobEvent
+from sagespark.ml.tuning_trials import Trial
 from sagespark.tracking import MlflowListener, autolog
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:training-job/km-1"
@@ -223,3 +224,29 @@ def test_without_mlflow_autolog_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ValidationError, match=r"sagespark\[mlflow\]"):
         autolog()
+
+
+def test_trials_are_runs_inside_the_tuners(listener: MlflowListener, experiment: str) -> None:
+    tuner = JobEvent(
+        "HyperParameterTuningJob", "tune", "Tuner_1", {"HyperParameterTuningJobName": "tune"}, {"maxJobs": 2}
+    )
+    listener.onJobStarted(tuner)
+    first = Trial(0, {"k": 3}, "InProgress", name="tune-001-a", tuner="tune", stage="Tuner_1")
+    listener.onTrial(first)
+    listener.onTrial(replace(first, metrics={"test:msd": 2.0}, description={"TrainingJobArn": ARN}))
+    listener.onTrial(
+        replace(first, status="Completed", value=1.5, metrics={"test:msd": 1.5}, description={"TrainingJobArn": ARN})
+    )
+    failed = Trial(1, {"k": 4}, "Failed", failureReason="ValueError: no", tuner="tune", stage="Tuner_1")
+    listener.onTrial(failed)
+    listener.onJobEnded(replace(tuner, status="Completed"))
+    parent, run, second = run_of(listener, "tune"), run_of(listener, "tune-001-a"), run_of(listener, "tune-001")
+    assert (parent.info.status, run.info.status, second.info.status) == ("FINISHED", "FINISHED", "FAILED")
+    assert run.data.tags["mlflow.parentRunId"] == second.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert "mlflow.parentRunId" not in parent.data.tags
+    assert run.data.params == {"trial": "0", "k": "3"}
+    assert run.data.metrics == {"test:msd": 1.5, "objective": 1.5}
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "test:msd")
+    assert [(m.step, m.value) for m in history] == [(0, 2.0), (1, 1.5)]
+    assert run.data.tags["sagespark.jobArn"] == ARN
+    assert second.data.tags["sagespark.failureReason"] == "ValueError: no"
