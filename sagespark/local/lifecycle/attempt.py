@@ -144,18 +144,7 @@ class Attempt:
     def _restored(self) -> Checkpoints | None:
         if "CheckpointConfig" not in self._document:
             return None
-        path, inside = checkpoints.local_path(self._document), checkpoints.inside(self._document)
-        if inside is None and not self._parts.runtime.isolated:
-            raise client_error(
-                f"CheckpointConfig.LocalPath is {path!r}: where containers are not isolated (user namespaces are off) "
-                "it must be below /opt/ml"
-            )
-        if inside is None and checkpoints.at_root(path):
-            raise client_error(
-                f"CheckpointConfig.LocalPath is {path!r}: the embedded service makes it below /opt/ml, or below a "
-                "folder of this machine such as /tmp, but nothing directly in /"
-            )
-        folder = inside or "checkpoints"
+        folder = checkpoints.inside(self._document["CheckpointConfig"])
         folders = [(self._folder / host.name, folder) for host in self._hosts]
         for opt_ml, _ in folders:
             (opt_ml / folder).mkdir(parents=True, exist_ok=True)
@@ -228,9 +217,6 @@ class Attempt:
         if "ContainerEntrypoint" in specification:
             program = entry(self._image, tuple(specification["ContainerEntrypoint"]))
         opt_ml = self._folder / host.name
-        mounts = {}
-        if "CheckpointConfig" in self._document and checkpoints.inside(self._document) is None:
-            mounts[checkpoints.local_path(self._document)] = opt_ml / "checkpoints"
         return ContainerSpec(
             image=self._image.uri,
             program=(*program, *specification.get("ContainerArguments", ())),
@@ -238,7 +224,6 @@ class Attempt:
             environment=environment,
             host=host.name,
             hosts=known,
-            mounts=mounts,
             network=network,
             docker=self._image.docker,
             alone=self._document["EnableNetworkIsolation"],

@@ -32,16 +32,12 @@ State = tuple[int, int, int]
 """Size, time of change and inode of a file."""
 
 
-def local_path(document: Document) -> str:
-    """Return the folder of checkpoints inside the container."""
-    path = document.get("CheckpointConfig", {}).get("LocalPath", DEFAULT_PATH)
-    return os.path.normpath(path) if path else DEFAULT_PATH
+def inside(config: Document) -> str:
+    """Return the folder of a ``CheckpointConfig`` relative to ``/opt/ml``; one that lies elsewhere begins with ``..``.
 
-
-def inside(document: Document) -> str | None:
-    """Return that folder relative to ``/opt/ml``, None where it lies elsewhere."""
-    path = local_path(document)
-    return os.path.relpath(path, artifacts.INSIDE) if path.startswith(artifacts.INSIDE + "/") else None
+    A program that writes to a folder elsewhere would write to this machine's own.
+    """
+    return os.path.relpath(config.get("LocalPath") or DEFAULT_PATH, artifacts.INSIDE)
 
 
 class Checkpoints:

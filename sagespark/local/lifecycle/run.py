@@ -148,7 +148,7 @@ class TrainingRun:
         self._update(lambda document: status.exceed(document, self._parts.clock.now(), secondary))
 
     def _wait_for_capacity(self, document: Document, seconds: float) -> None:
-        left, _ = status.seconds_left(document, self._parts.clock.now())
+        left = status.wait_left(document, self._parts.clock.now())
         with self._signals.changed:
             self._signals.changed.wait_for(
                 lambda: self._signals.stopping or self._signals.closing,

@@ -146,13 +146,15 @@ def billed_seconds(document: Document, now: datetime) -> float:
 
 
 def seconds_left(document: Document, now: datetime) -> tuple[float, str]:
-    """Return how long a job may go on, and the secondary status in which it ends then."""
-    condition = document["StoppingCondition"]
-    left = condition["MaxRuntimeInSeconds"] - billed_seconds(document, now), "MaxRuntimeExceeded"
-    if "MaxWaitTimeInSeconds" in condition:
-        waited = (now - document["CreationTime"]).total_seconds()
-        return min(left, (condition["MaxWaitTimeInSeconds"] - waited, "MaxWaitTimeExceeded"))
-    return left
+    """Return how long a job may go on running, and the secondary status in which it ends then."""
+    runtime = document["StoppingCondition"]["MaxRuntimeInSeconds"] - billed_seconds(document, now)
+    return min((runtime, "MaxRuntimeExceeded"), (wait_left(document, now), "MaxWaitTimeExceeded"))
+
+
+def wait_left(document: Document, now: datetime) -> float:
+    """Return how long a job may take until its end, with and without instances: infinite but for spot ones."""
+    longest = document["StoppingCondition"].get("MaxWaitTimeInSeconds")
+    return math.inf if longest is None else longest - (now - document["CreationTime"]).total_seconds()
 
 
 def exceed(document: Document, now: datetime, secondary: str) -> None:

@@ -58,8 +58,7 @@ def shown(document: Document, now: datetime) -> Document:
 def claim(kept: Store, region: str, document: Document, now: datetime) -> None:
     """Take the pool of a former job that a new one matches, inside a transaction; else begin a pool where asked for."""
     for other_region, name, former in kept.items(KIND):
-        waits = shown(former, now).get(_STATUS, {}).get("Status") == "Available"
-        if other_region != region or not waits or not matches(former, document):
+        if other_region != region or not waits(shown(former, now)) or not matches(former, document):
             continue
         pool = shown(former, now)[_STATUS] | {"Status": "Reused", "ReusedByJob": document["TrainingJobName"]}
         kept.update(KIND, region, name, partial(dict.update, **{_STATUS: pool}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +13,8 @@ from sagespark.local.services import tags
 
 MAX_HYPERPARAMETERS = 100
 """Most hyperparameters of a job."""
-_TAKEN = tuple(f"/opt/ml/{name}" for name in ("input", "model", "output", "code"))
-"""Folders of the container that hold something else than checkpoints."""
+_TAKEN = ("input", "model", "output", "code")
+"""Folders below /opt/ml that hold something else than checkpoints."""
 _NOT_HERE = "the embedded service does not run it"
 
 
@@ -194,13 +193,11 @@ def _checkpoints(request: dict[str, Any]) -> list[str]:
     if config is None:
         return []
     found = _location("CheckpointConfig.S3Uri", config["S3Uri"])
-    path = posixpath.normpath(config.get("LocalPath") or checkpoints.DEFAULT_PATH)
-    if not path.startswith("/") or any(
-        path == p or path.startswith(p + "/") or p.startswith(path + "/") for p in _TAKEN
-    ):
+    steps = checkpoints.inside(config).split("/")
+    if steps[0] in (".", "..", *_TAKEN):
         found.append(
-            f"CheckpointConfig.LocalPath is {path!r}: it must be an absolute path that is none of {', '.join(_TAKEN)}, "
-            "nor inside or above one of them."
+            f"CheckpointConfig.LocalPath is {config.get('LocalPath')!r}: the embedded service keeps checkpoints in a "
+            f"folder below /opt/ml, none of {', '.join(_TAKEN)}; leave it out for {checkpoints.DEFAULT_PATH}."
         )
     return found
 

@@ -213,7 +213,7 @@ KMEANS = {"TrainingImage": image_uri("kmeans", REGION), "TrainingInputMode": "Fi
             {"CheckpointConfig": {"S3Uri": "s3://bench/c", "LocalPath": "/opt/ml/model"}},
             "CheckpointConfig.LocalPath is",
         ),
-        ({"CheckpointConfig": {"S3Uri": "s3://bench/c", "LocalPath": "/opt"}}, "CheckpointConfig.LocalPath is"),
+        ({"CheckpointConfig": {"S3Uri": "s3://bench/c", "LocalPath": "/tmp/c"}}, "CheckpointConfig.LocalPath is"),
         ({"CheckpointConfig": {"S3Uri": "s3://Bench_/c"}}, "CheckpointConfig.S3Uri is"),
         ({"ServerlessJobConfig": {}}, "ServerlessJobConfig: the embedded service does not run it"),
         ({"Tags": [{"Key": "a", "Value": ""}, {"Key": "a", "Value": ""}]}, "Duplicate tag keys"),
