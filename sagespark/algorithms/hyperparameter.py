@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -86,6 +87,12 @@ class Hyperparameter:
         MLlib's default where it differs from AWS's; shown by ``explainParams``.
     tunable : Tunable or None
         What tuning may search.
+    pattern : str
+        Regex of strings accepted beside ``choices`` (for ``list``, of members).
+    separator : str
+        What stands between the members of a ``list`` on the wire; empty: the list is sent as JSON.
+    brackets : str
+        For ``str``: what encloses numbers on the wire, ``()`` or ``[]``; lists and tuples of them are accepted too.
     """
 
     wire: str
@@ -102,6 +109,9 @@ class Hyperparameter:
     inferred: bool = False
     mllib_default: Any = None
     tunable: Tunable | None = None
+    pattern: str = ""
+    separator: str = ""
+    brackets: str = ""
 
     @property
     def camel(self) -> str:
@@ -117,6 +127,8 @@ class Hyperparameter:
     def rule(self) -> str:
         """The values accepted, in words."""
         words = [repr(w) for w in (*self.choices, *self.keywords)]
+        if self.pattern:
+            words.append(f"text of the form {self.pattern}")
         if self.kind == "bool":
             words = ["True", "False", *words]
         if self.kind == "list":
@@ -138,8 +150,13 @@ class Hyperparameter:
         """
         if isinstance(value, str):
             value = self.spellings.get(value, value)
-            if value in self.keywords or (self.kind == "str" and (not self.choices or value in self.choices)):
+            if value in self.keywords or (self.kind == "str" and self._accepts(value)):
                 return value
+            if self.separator:
+                value = [part.strip() for part in value.split(self.separator)]
+        if self.brackets and isinstance(value, list | tuple):
+            inner = json.dumps(value, separators=(",", ":"))[1:-1]
+            return self.convert(f"{self.brackets[0]}{inner}{self.brackets[1]}")
         if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
             value = value.item()
         converted = _CONVERTERS[self.kind](value)
@@ -148,11 +165,17 @@ class Hyperparameter:
             raise error(self._refusal(value))
         if self.range is not None and converted not in self.range:
             raise ValueError(self._refusal(value))
-        if self.kind == "list" and (not converted or any(v not in self.choices for v in converted)):
+        if self.kind == "list" and not (converted and all(map(self._accepts, converted))):
             raise ValueError(self._refusal(value))
-        if self.kind == "str" and self.choices:
+        if self.kind == "str" and not self._accepts(converted):
             raise ValueError(self._refusal(value))
         return converted
+
+    def _accepts(self, text: str) -> bool:
+        """Tell whether a string, or a member of a list, is one of the choices or of the pattern."""
+        if not (self.choices or self.pattern):
+            return True
+        return text in self.choices or bool(self.pattern and re.fullmatch(self.pattern, text))
 
     def _refusal(self, value: Any) -> str:
         text = f"{self.name} ({self.wire}) must be {self.rule}, but got {value!r}"
@@ -166,7 +189,7 @@ class Hyperparameter:
         if isinstance(value, bool):
             return "True" if value else "False"
         if isinstance(value, list | tuple):
-            return json.dumps(list(value), separators=(",", ":"))
+            return self.separator.join(value) if self.separator else json.dumps(list(value), separators=(",", ":"))
         return repr(value) if isinstance(value, float) else str(value)
 
     def from_wire(self, text: str) -> Any:
@@ -187,7 +210,7 @@ class Hyperparameter:
             elif self.kind == "bool":
                 parsed = {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
             elif self.kind == "list":
-                parsed = json.loads(text)
+                parsed = text if self.separator else json.loads(text)
             else:
                 parsed = text
         except (ValueError, KeyError):

@@ -12,10 +12,11 @@ from sagespark.algorithms.kmeans import KMEANS
 from sagespark.algorithms.lda import LDA
 from sagespark.algorithms.pca import PCA
 from sagespark.algorithms.spec import AlgorithmSpec
+from sagespark.algorithms.xgboost import XGBOOST
 from sagespark.core.errors import ValidationError
 
-ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS, PCA, LDA)}
-"""The algorithms whose rows are declared, by image repository."""
+ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS, PCA, LDA, XGBOOST)}
+"""The algorithms whose rows are declared, by name."""
 
 _IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>[a-z0-9.-]+)/"
@@ -36,7 +37,7 @@ def image_uri(algorithm: str, region: str, version: str | None = None) -> str:
     Parameters
     ----------
     algorithm : str
-        Repository, such as ``kmeans``.
+        Name, such as ``kmeans``.
     region : str
         AWS region.
     version : str or None
@@ -47,7 +48,9 @@ def image_uri(algorithm: str, region: str, version: str | None = None) -> str:
     ValidationError
         If AWS publishes no image of it there; the message names the regions that have one.
     """
-    accounts: dict[str, str] = _images()["registries"].get(algorithm, {})
+    spec = ALGORITHMS.get(algorithm)
+    repository = (spec.repository if spec is not None else "") or algorithm
+    accounts: dict[str, str] = _images()["registries"].get(repository, {})
     if region not in accounts:
         raise ValidationError(
             f"AWS publishes no image of {algorithm!r} in region {region!r}; "
@@ -55,7 +58,7 @@ def image_uri(algorithm: str, region: str, version: str | None = None) -> str:
             "image_uri",
         )
     tag = version or ALGORITHMS[algorithm].version
-    return f"{accounts[region]}.dkr.ecr.{region}.{host(region)}/{algorithm}:{tag}"
+    return f"{accounts[region]}.dkr.ecr.{region}.{host(region)}/{repository}:{tag}"
 
 
 def host(region: str) -> str:
@@ -66,7 +69,9 @@ def host(region: str) -> str:
 def algorithm_of(image: str) -> AlgorithmSpec | None:
     """Return the built-in algorithm that an image URI names, or None where it is another image."""
     match = _IMAGE.fullmatch(image)
-    if match is None or match["repository"] not in ALGORITHMS:
+    if match is None:
         return None
-    accounts = set(_images()["registries"][match["repository"]].values())
-    return ALGORITHMS[match["repository"]] if match["account"] in accounts else None
+    found = next((s for s in ALGORITHMS.values() if (s.repository or s.name) == match["repository"]), None)
+    if found is None:
+        return None
+    return found if match["account"] in _images()["registries"][match["repository"]].values() else None

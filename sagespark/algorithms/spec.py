@@ -7,7 +7,7 @@ the metrics and the response fields. Nothing here knows Spark or AWS's SDK; the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -106,7 +106,7 @@ class AlgorithmSpec:
     Parameters
     ----------
     name : str
-        Repository of the image, such as ``kmeans``.
+        The algorithm, such as ``kmeans``; also the repository of its image where ``repository`` is not given.
     version : str
         Tag of the image.
     input_params : tuple of str
@@ -118,6 +118,10 @@ class AlgorithmSpec:
         What NaN in the features means to the algorithm.
     training_content_type, invocation_content_type, accept : str
         Content types of shards, requests and responses that the package uses.
+    repository : str
+        Repository of the image where it is called otherwise.
+    aliases : mapping of str to str
+        Other wire strings that the container accepts, and which they stand for.
     sources : tuple of str
         Where the declarations come from.
     """
@@ -140,6 +144,8 @@ class AlgorithmSpec:
     """Wire string of the algorithm's own seed; None: ``SAGESPARK_SEED`` in the job's Environment."""
     distributed: bool = False
     """Whether the embedded service trains it on several instances; AWS does so with most of them."""
+    repository: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
 
     def __getitem__(self, wire: str) -> Hyperparameter:
@@ -175,8 +181,12 @@ class AlgorithmSpec:
         problems: list[str] = []
         values = {h.wire: h.default for h in self.hyperparameters}
         known = {h.wire for h in self.hyperparameters}
-        for wire, text in hyperparameters.items():
-            if wire == TUNING_OBJECTIVE:
+        for given, text in hyperparameters.items():
+            if given == TUNING_OBJECTIVE:
+                continue
+            wire = self.aliases.get(given, given)
+            if wire != given and wire in hyperparameters:
+                problems.append(f"{given!r} is another name of {wire!r}; give one of them")
                 continue
             if wire not in known:
                 near = get_close_matches(wire, known, n=1)
@@ -189,7 +199,7 @@ class AlgorithmSpec:
         problems += [
             f"Required hyperparameter {h.wire!r} is missing"
             for h in self.hyperparameters
-            if h.required and h.wire not in hyperparameters
+            if h.required and h.wire not in {self.aliases.get(given, given) for given in hyperparameters}
         ]
         if problems:
             raise ValueError("; ".join(problems))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from keyword import iskeyword
 from typing import Any, Literal
 
 from sagespark.algorithms.hyperparameter import Hyperparameter, Range
@@ -63,7 +64,7 @@ def hyperparameter_row(h: Hyperparameter) -> ParamRow:
     doc = f"{h.doc} Values: {h.rule}. Hyperparameter {h.wire}."
     if h.mllib_default is not None:
         doc += f" MLlib's default is {h.mllib_default!r}, SageMaker's {h.default!r}."
-    second = h.camel if h.camel != h.name else None
+    second = h.camel if h.camel != h.name and not iskeyword(h.camel) else None
     return ParamRow(h.name, doc, h.convert, types[h.kind] + words, h.default, second)
 
 

@@ -45,6 +45,22 @@ class Program:
     ) -> list[NDArray[Any]] | dict[str, NDArray[Any]]:
         """Run a job and return the arrays of its model, all float32."""
         channels = {"train": train} | ({} if test is None else {"test": {"part": test}})
+        self.launch(hyperparameters, channels, content_type=content_type, order=order)
+        assert [path.name for path in (self.folder / "model").iterdir()] == ["model_algo-1"]
+        arrays = ndarray.load((self.folder / "model" / "model_algo-1").read_bytes())
+        for array in arrays.values() if isinstance(arrays, dict) else arrays:
+            assert array.dtype == np.float32
+        return arrays
+
+    def launch(
+        self,
+        hyperparameters: dict[str, Any],
+        channels: dict[str, dict[str, bytes]],
+        *,
+        content_type: str | None = RECORDIO,
+        order: list[str] | None = None,
+    ) -> None:
+        """Run a job on these channels of files, and leave its model where it is."""
         config: dict[str, Any] = {}
         for name, files in channels.items():
             config[name] = {"TrainingInputMode": "File"} | ({"ContentType": content_type} if content_type else {})
@@ -60,11 +76,6 @@ class Program:
         (self.folder / "input" / "config" / "hyperparameters.json").write_text(json.dumps(strings))
         (self.folder / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(config))
         self.train()
-        assert [path.name for path in (self.folder / "model").iterdir()] == ["model_algo-1"]
-        arrays = ndarray.load((self.folder / "model" / "model_algo-1").read_bytes())
-        for array in arrays.values() if isinstance(arrays, dict) else arrays:
-            assert array.dtype == np.float32
-        return arrays
 
 
 def encode(rows: Matrix) -> bytes:

@@ -61,6 +61,10 @@ class ServingApp:
         Content types it reads and writes.
     wrapper : str
         Name of the list in a JSON answer.
+    reads : tuple of str or None
+        Content types it reads; None: those it writes.
+    default : str
+        Content type of answers where neither the request nor the environment asks for one.
     """
 
     def __init__(
@@ -70,14 +74,17 @@ class ServingApp:
         threads: int,
         accepts: tuple[str, ...] = ACCEPTS,
         wrapper: str = "predictions",
+        reads: tuple[str, ...] | None = None,
+        default: str = _JSON,
     ) -> None:
         self._predict = predict
         self._width = width
         self._accepts = accepts
+        self._reads = accepts if reads is None else reads
         self._threads = threads
         self._wrapper = wrapper
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
-        self._default = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", _JSON)
+        self._default = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", default)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -115,8 +122,8 @@ class ServingApp:
     async def _invoke(self, headers: Mapping[str, str], receive: Any) -> tuple[int, str, bytes]:
         content_type = headers.get("content-type") or _JSON
         accept = self._accept(headers.get("accept", ""))
-        if parse_content_type(content_type)[0] not in self._accepts:
-            raise Refusal(415, f"Content type {content_type!r} is not supported; send {', '.join(self._accepts)}")
+        if parse_content_type(content_type)[0] not in self._reads:
+            raise Refusal(415, f"Content type {content_type!r} is not supported; send {', '.join(self._reads)}")
         if int(headers.get("content-length") or 0) > MAX_PAYLOAD:
             raise Refusal(413, f"The body exceeds {MAX_PAYLOAD} bytes")
         body = await _read(receive)
@@ -139,12 +146,20 @@ class ServingApp:
 
     def _answer(self, body: bytes, content_type: str, accept: str) -> bytes:
         try:
-            rows = codec(content_type).decode(body, width=self._width).features
+            rows = self._decode(body, content_type)
             if not rows.shape[0]:
                 return b""
-            return bytes(codec(accept).encode_predictions(self._predict(rows), wrapper=self._wrapper))
+            return self._encode(self._predict(rows), accept)
         except (CodecError, ValidationError) as error:
             raise Refusal(400, str(error)) from error
+
+    def _decode(self, body: bytes, content_type: str) -> Matrix:
+        """Return the rows of a request."""
+        return codec(content_type).decode(body, width=self._width).features
+
+    def _encode(self, fields: Mapping[str, NDArray[Any]], accept: str) -> bytes:
+        """Return the body of an answer."""
+        return bytes(codec(accept).encode_predictions(fields, wrapper=self._wrapper))
 
 
 async def _read(receive: Any) -> bytes:

@@ -149,11 +149,13 @@ def test_floats_survive_the_wire(value: float) -> None:
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_the_image_table_is_awss_own(algorithm: str) -> None:
     path = metadata.distribution("sagemaker-core").locate_file(f"sagemaker/core/image_uri_config/{algorithm}.json")
-    theirs = json.loads(Path(str(path)).read_text())["versions"]["1"]
+    table = json.loads(Path(str(path)).read_text())
+    version = ALGORITHMS[algorithm].version
+    theirs = table.get("training", table)["versions"][version]
     for region, account in theirs["registries"].items():
         uri = image_uri(algorithm, region)
         assert uri.startswith(f"{account}.dkr.ecr.{region}.")
-        assert uri.endswith(f"/{theirs['repository']}:1")
+        assert uri.endswith(f"/{theirs['repository']}:{version}")
         assert algorithm_of(uri) is ALGORITHMS[algorithm]
 
 

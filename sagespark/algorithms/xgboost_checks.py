@@ -1,0 +1,114 @@
+"""What XGBoost's hyperparameters must be beside each other, and which of them its newer versions have no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sagespark.algorithms.xgboost_hyperparameters import MULTICLASS
+
+RETIRED: Mapping[str, tuple[str, str]] = {
+    "silent": ("1 and 0.90", "use verbosity"),
+    "sketch_eps": ("1 to 1.5-1", "use max_bin"),
+    "dsplit": ("1 to 1.5-1", "leave it out: hosts share the rows"),
+    "predictor": ("0.90 to 1.7-1", "leave it out: predictions are computed where the data is"),
+    "lambda_bias": ("1 and 0.90", "leave it out: the bias is not regularized"),
+    "deterministic_histogram": ("1.2-1 to 1.7-1", "leave it out: histograms are deterministic"),
+}
+"""Hyperparameters that XGBoost 3 has no longer: image versions that take them, and what to do.
+
+XGBoost itself only warns that they are not used.
+"""
+RETIRED_VALUES: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("tree_method", "gpu_hist"): ("1.2-1 to 1.7-1", "use 'hist'"),
+    ("updater", "distcol"): ("1 to 1.5-1", "use tree_method"),
+    ("updater", "grow_skmaker"): ("1 and 0.90", "use tree_method"),
+}
+"""Values that XGBoost 3 has no longer, as `RETIRED`."""
+
+_BUILDERS = frozenset(("grow_colmaker", "distcol", "grow_histmaker", "grow_quantile_histmaker", "grow_skmaker"))
+_LINEAR = frozenset(("shotgun", "coord_descent"))
+_UPDATES = frozenset(("refresh", "prune"))
+
+LABELS: Mapping[str, tuple[float, float, bool]] = {
+    "binary:logistic": (0, 1, True),
+    "binary:logitraw": (0, 1, True),
+    "binary:hinge": (0, 1, True),
+    "reg:logistic": (0, 1, True),
+    "count:poisson": (0, float("inf"), True),
+    "reg:tweedie": (0, float("inf"), True),
+    "reg:gamma": (0, float("inf"), False),
+    "reg:squaredlogerror": (-1, float("inf"), False),
+    "survival:aft": (0, float("inf"), False),
+}
+"""Smallest and largest label by objective, and whether the smallest itself is allowed."""
+
+
+def retired(given: Mapping[str, str]) -> list[str]:
+    """Return what of a job's ``HyperParameters`` the newest images do not take, in words."""
+    problems = [
+        f"hyperparameter {wire!r} is none of XGBoost 3: only images {images} take it; {way}"
+        for wire, (images, way) in RETIRED.items()
+        if wire in given
+    ]
+    for (wire, value), (images, way) in RETIRED_VALUES.items():
+        if value in [part.strip() for part in given.get(wire, "").split(",")]:
+            problems.append(f"{value!r} as {wire!r} is none of XGBoost 3: only images {images} take it; {way}")
+    return problems
+
+
+def contradictions(values: Mapping[str, Any]) -> list[str]:
+    """Return which hyperparameters do not go together, in words; the rules are the container's.
+
+    Parameters
+    ----------
+    values : mapping
+        Values that are given, by wire string.
+    """
+    problems: list[str] = []
+    objective = values.get("objective")
+    if objective in MULTICLASS and values.get("num_class") is None:
+        problems.append(f"num_class is required for the objective {objective!r}: the number of classes")
+    if objective is not None and objective not in MULTICLASS and values.get("num_class") is not None:
+        problems.append(f"num_class is for multi-class objectives only, but objective is {objective!r}")
+    metrics = values.get("eval_metric") or []
+    if "auc" in metrics and objective is not None and not objective.startswith(("binary:", "rank:")):
+        problems.append(f"eval_metric 'auc' is for binary and ranking objectives, but objective is {objective!r}")
+    if "aft-nloglik" in metrics and objective != "survival:aft":
+        problems.append(
+            f"eval_metric 'aft-nloglik' is for the objective 'survival:aft', but objective is {objective!r}"
+        )
+    method = values.get("tree_method", "auto")
+    for wire, methods in (
+        ("monotone_constraints", ("exact", "hist")),
+        ("interaction_constraints", ("exact", "hist", "approx")),
+    ):
+        if values.get(wire) is not None and method not in methods:
+            problems.append(f"{wire} needs tree_method to be {' or '.join(map(repr, methods))}, but it is {method!r}")
+    if values.get("updater") is not None:
+        problems += _updaters(frozenset(values["updater"]), values)
+    if values.get("max_bin") in (0, 1):
+        problems.append(f"max_bin must be at least 2, but got {values['max_bin']}")
+    return problems
+
+
+def _updaters(given: frozenset[str], values: Mapping[str, Any]) -> list[str]:
+    names = ", ".join(sorted(given))
+    if values.get("booster") == "gblinear":
+        return (
+            []
+            if len(given) == 1 and given <= _LINEAR
+            else [f"updater of a linear model must be one of {', '.join(sorted(_LINEAR))}, but got {names}"]
+        )
+    if values.get("process_type") == "update":
+        return (
+            []
+            if given <= _UPDATES
+            else [f"updater with process_type 'update' must be refresh or prune, but got {names}"]
+        )
+    problems = []
+    if given & _LINEAR:
+        problems.append(f"updater {', '.join(sorted(given & _LINEAR))} is for the booster 'gblinear'")
+    if len(given & _BUILDERS) > 1:
+        problems.append(f"updater may hold one that grows trees, but got {', '.join(sorted(given & _BUILDERS))}")
+    return problems
