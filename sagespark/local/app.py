@@ -140,7 +140,8 @@ class Service:
         store = Store(config.data / "resources.sqlite")
         logs = LogStore(config.data / "logs.sqlite")
         images = own_images.OwnImages(config.data / own_images.FILE_NAME)
-        runtime = ContainerRuntime(config.data / "containers", clock=clock, images=images)
+        address = (config.host, config.port)
+        runtime = ContainerRuntime(config.data / "containers", clock=clock, images=images, service=address)
         parts = Parts(
             store,
             logs,
@@ -151,7 +152,7 @@ class Service:
             is_default_bucket=config.is_default_bucket,
         )
         training = Supervisor(parts)
-        hosting = Deployments(store, logs, objects, runtime, config.data / "hosting", clock)
+        hosting = Deployments(store, logs, objects, runtime, config.data / "hosting", clock, config.client_environment)
         jobs = TrainingJobs(store, training, clock, config.secret_key)
         providers: list[Any] = [
             S3Buckets(*shared),

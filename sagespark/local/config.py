@@ -92,6 +92,15 @@ class LocalConfig:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """Environment variables by which AWS clients in containers reach the service."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+        }
+
     def is_default_bucket(self, name: str) -> bool:
         """Tell whether ``name`` is the default bucket of some region; such a bucket exists in every region."""
         return re.fullmatch(rf"sagemaker-[a-z]{{2,4}}(-[a-z0-9]+){{2,4}}-{self.account}", name) is not None

@@ -27,15 +27,17 @@ class ContainerError(Exception):
     """A container could not be started; the message is the kernel's reason."""
 
 
-def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def launch(
+    orders: Mapping[str, Any], stdout: int, timeout: float
+) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket | None]:
     """Start the launcher with its orders and wait until the program runs.
 
     Parameters
     ----------
     orders : mapping
-        ``isolated``, ``network``, ``join`` (two descriptors, or none), ``opt_ml``, ``mounts``, ``scratch``, ``hosts``
-        (a file), ``host``, ``program``, ``environment``, ``folder`` (working folder) and ``port``, as ``launcher.py``
-        reads them.
+        ``isolated``, ``network``, ``join`` (two descriptors, or none), ``opt_ml``, ``scratch``, ``hosts``
+        (a file), ``host``, ``program``, ``environment``, ``folder`` (working folder), ``port`` and, optionally,
+        ``relay``, as ``launcher.py`` reads them.
     stdout : int
         File descriptor, or one of ``subprocess``'s constants, that takes standard output and error.
     timeout : float
@@ -43,16 +45,16 @@ def launch(orders: Mapping[str, Any], stdout: int, timeout: float) -> tuple[subp
 
     Returns
     -------
-    Popen, socket
-        The launcher, and this end of the socket: closing it kills the container.
+    Popen, socket, socket or None
+        The launcher, this end of the socket (closing it kills the container), and what listens inside for ``relay``.
 
     Raises
     ------
     ContainerError
         If a namespace or a mount is refused, or nothing answers in time.
     """
-    process, ours, _ = _launch(orders, stdout, timeout, orders["join"])
-    return process, ours
+    process, ours, descriptors = _launch(orders, stdout, timeout, orders["join"])
+    return process, ours, socket.socket(fileno=descriptors[0]) if descriptors else None
 
 
 class Network:
@@ -149,7 +151,6 @@ def probe(folder: Path | None = None) -> str | None:
             "network": True,
             "join": [],
             "opt_ml": str(root / "ml"),
-            "mounts": {},
             "scratch": str(scratch),
             "hosts": str(hosts),
             "host": "probe",
@@ -159,7 +160,7 @@ def probe(folder: Path | None = None) -> str | None:
             "port": 8080,
         }
         try:
-            process, lifeline = launch(orders, subprocess.DEVNULL, _PROBE_SECONDS)
+            process, lifeline, _ = launch(orders, subprocess.DEVNULL, _PROBE_SECONDS)
         except ContainerError as error:
             return str(error)
         with lifeline:

@@ -11,7 +11,9 @@ The kernel's rules ask for the shape (``unshare(2)``, ``pid_namespaces(7)``, ``u
    The hosts of a job without outside network share one network: it is made by a launcher that only hands over the
    namespaces as file descriptors, and joined by the launchers of the hosts.
 3. ``connect`` on the socket is answered with a TCP connection to the program's port, made inside the network namespace
-   and handed over as a file descriptor: the service then speaks to the program with nothing in between.
+   and handed over as a file descriptor: the service then speaks to the program with nothing in between. The other way
+   round, a program that may reach the service finds a socket listening at its address, whose other end is the
+   service's too (``relay``).
 4. The socket's end of file (the service died, or asks for it) kills the whole tree: the kernel does it once init is
    killed; without namespaces every descendant falls to the launcher, which kills until none is left.
 5. The program's exit code becomes the launcher's (128 + n for signal n, as shells have it).
@@ -97,10 +99,6 @@ def _make_mount_point(path: str) -> None:
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        _make_mount_point(parent)
-        os.mkdir(path)
-        return
     below = os.open(parent, os.O_PATH | os.O_DIRECTORY)
     entries = list(os.scandir(parent))
     _mount("tmpfs", parent, "tmpfs", 0)
@@ -150,15 +148,22 @@ def _furnish(orders: dict[str, Any]) -> None:
         folder = os.path.join(_INPUT, entry)
         if os.path.isdir(folder) and not os.path.islink(folder):
             _shield(folder, orders["scratch"])
-    for source, target in orders["mounts"].items():
-        _make_mount_point(target)
-        _mount(source, target, None, _MS_BIND | _MS_REC)
     if os.path.exists("/etc/hosts"):
         _mount(orders["hosts"], "/etc/hosts", None, _MS_BIND)
     # Where parts of the host's /proc are covered (as inside Docker) a fresh one is refused; the host's then stays.
     with contextlib.suppress(OSError):
         _mount("proc", "/proc", "proc", _MS_NOSUID_NODEV_NOEXEC)
     socket.sethostname(orders["host"])
+
+
+def _listen(address: list[Any]) -> socket.socket:
+    """Return a socket that listens inside the network namespace where the service does outside; it answers there."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address[0], address[1]))
+    listener.listen(128)
+    return listener
 
 
 def _start(orders: dict[str, Any]) -> int:
@@ -206,10 +211,15 @@ def _init(orders: dict[str, Any], lifeline: socket.socket) -> NoReturn:
                 early = True
 
         signal.signal(signal.SIGTERM, pass_on)
+        relay = _listen(orders["relay"]) if orders.get("relay") else None
         child = _start(orders)
         if early:
             os.kill(child, signal.SIGTERM)
-        lifeline.send(b"{}")
+        if relay is None:
+            lifeline.send(b"{}")
+        else:
+            with relay:
+                socket.send_fds(lifeline, [b"{}"], [relay.fileno()])
     except OSError as error:
         lifeline.send(json.dumps({"error": str(error)}).encode())
         os._exit(126)

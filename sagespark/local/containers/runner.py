@@ -6,34 +6,30 @@ line by line. :class:`ContainerRuntime` starts them, :class:`Container` watches,
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import select
-import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import sagespark
 from sagespark.core.clock import Clock, SystemClock, token
 from sagespark.local.containers import docker, isolation, orphans
+from sagespark.local.containers.container import MAX_LINE as MAX_LINE
+from sagespark.local.containers.container import Container as Container
 from sagespark.local.containers.contract import HOSTS_VARIABLE
 from sagespark.local.containers.images import Image, placed, resolve
 from sagespark.local.containers.own_images import OwnImages
+from sagespark.local.containers.relay import Relay
 from sagespark.local.environments.build import BuildError, Environments
 
 SERVING_PORT = 8080
 """Port of ``/ping`` and ``/invocations`` in the container contract."""
-MAX_LINE = 256 * 1024
-"""Longest line of output in bytes, as CloudWatch Logs bounds an event; longer ones are cut into several."""
 _START_SECONDS = 60.0
-_KILL_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -53,8 +49,6 @@ class ContainerSpec:
     """Host name."""
     hosts: Mapping[str, str] = field(default_factory=dict)
     """Names of all the job's hosts and their loopback addresses."""
-    mounts: Mapping[str, Path] = field(default_factory=dict)
-    """Further folders that the program sees, by their paths inside; only where containers are isolated."""
     network: isolation.Network | None = None
     """A network to be in instead of this machine's; only where containers are isolated."""
     port: int | None = None
@@ -63,127 +57,8 @@ class ContainerSpec:
     """Name of an image that Docker runs ``program`` in; None: it is a program of this machine."""
     alone: bool = False
     """Whether Docker's container may reach nothing (``EnableNetworkIsolation``)."""
-
-
-class Container:
-    """A running container.
-
-    Made by :meth:`ContainerRuntime.run`. Thread-safe.
-    """
-
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        lifeline: socket.socket,
-        on_line: Callable[[str], None],
-        port: int | None,
-        own_network: bool,
-        on_end: Callable[[], None],
-    ) -> None:
-        assert process.stdout is not None  # launched with a pipe
-        self._process = process
-        self._lifeline = lifeline
-        self._lock = threading.Lock()
-        self._port = port
-        self._own_network = own_network
-        self._on_end = on_end
-        self._output: IO[bytes] = process.stdout
-        self._on_line = on_line
-        self._reader = threading.Thread(target=self._read, name=f"container-{process.pid}", daemon=True)
-        self._reader.start()
-
-    @property
-    def pid(self) -> int:
-        """Process id of the container's launcher, whose end is the container's."""
-        return self._process.pid
-
-    def poll(self) -> int | None:
-        """Return the exit code, or None while the container runs or its last lines are being read."""
-        return None if self._reader.is_alive() else self._process.poll()
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        """Wait until the container has ended and every line was delivered; None after ``timeout`` seconds.
-
-        An exit code of 128 + n tells that signal n ended the program.
-        """
-        self._reader.join(timeout)
-        return self.poll()
-
-    def terminate(self) -> None:
-        """Send SIGTERM to the program."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill the whole process tree; returns when it is gone."""
-        with self._lock:
-            self._lifeline.close()
-        try:
-            self._process.wait(_KILL_SECONDS)
-        except subprocess.TimeoutExpired:
-            # The launcher itself is stuck or stopped. Its end takes init, and with it the namespace, along.
-            _log.warning("Container %d did not end within %g s; killing its launcher", self.pid, _KILL_SECONDS)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
-        self._reader.join(_KILL_SECONDS)
-
-    def connect(self, timeout: float = 2.0) -> socket.socket:
-        """Return a connection to the program's port; where the container has a network of its own, made inside it.
-
-        Raises
-        ------
-        OSError
-            If the container has ended, or refuses the connection.
-        """
-        if self._port is None:
-            raise OSError("the container serves no port")
-        if not self._own_network:
-            return socket.create_connection(("127.0.0.1", self._port), timeout)
-        with self._lock:
-            self._lifeline.settimeout(timeout)
-            self._lifeline.send(b"connect")
-            answer, descriptors, _, _ = socket.recv_fds(self._lifeline, 16, 1)
-        if not answer or not descriptors:
-            raise ConnectionResetError("the container has ended")
-        connection = socket.socket(fileno=descriptors[0])
-        try:
-            _complete(connection, timeout)
-        except OSError:
-            connection.close()
-            raise
-        return connection
-
-    def _read(self) -> None:
-        broken = False
-        with self._output:
-            while raw := self._output.readline(MAX_LINE):
-                line = raw.rstrip(b"\r\n").decode("utf-8", "replace")
-                try:
-                    self._on_line(line)
-                except Exception:
-                    # The pipe must be drained, or the program would wait for ever; one report is enough.
-                    if not broken:
-                        _log.exception("Output of container %d is lost: its receiver failed", self.pid)
-                    broken = True
-        self._process.wait()
-        with self._lock:
-            self._lifeline.close()
-        self._on_end()
-
-
-def _complete(connection: socket.socket, timeout: float) -> None:
-    """Wait for the end of a connection attempt that another process has begun, and raise its error."""
-    poll = select.poll()
-    poll.register(connection, select.POLLOUT)
-    if not poll.poll(timeout * 1000):
-        raise TimeoutError("the container does not accept the connection")
-    error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if error:
-        raise OSError(error, os.strerror(error))
-    # The error may have been taken by the process that made the attempt; then there is no other end.
-    connection.getpeername()
-    connection.settimeout(timeout)
+    reaches_service: bool = False
+    """Whether a program that serves, in a network of its own, finds the embedded service at the service's address."""
 
 
 class ContainerRuntime:
@@ -199,6 +74,8 @@ class ContainerRuntime:
         Waits for orphans.
     images : OwnImages or None
         The images of one's own.
+    service : tuple of str and int, or None
+        Host and port at which the embedded service listens, for containers that may reach it.
     """
 
     def __init__(
@@ -208,7 +85,9 @@ class ContainerRuntime:
         isolated: bool | None = None,
         clock: Clock | None = None,
         images: OwnImages | None = None,
+        service: tuple[str, int] | None = None,
     ) -> None:
+        self._service = service
         self._folder = folder
         self._images = images
         self._environments = Environments(clock or SystemClock())
@@ -324,7 +203,6 @@ class ContainerRuntime:
             "network": own_network,
             "join": spec.network.spaces if isolated and spec.network is not None else [],
             "opt_ml": str(spec.opt_ml.resolve()),
-            "mounts": {inside: str(folder.resolve()) for inside, folder in spec.mounts.items()} if isolated else {},
             "scratch": str(scratch.resolve()),
             "hosts": str(hosts.resolve()),
             "host": spec.host,
@@ -332,21 +210,38 @@ class ContainerRuntime:
             "environment": _environment(spec, isolated, port),
             "folder": "/opt/ml" if isolated else str(spec.opt_ml.resolve()),
             "port": port or 0,
+            "relay": self._relayed(spec) if own_network else None,
         }
         try:
-            process, lifeline = isolation.launch(orders, subprocess.PIPE, _START_SECONDS)
+            process, lifeline, listener = isolation.launch(orders, subprocess.PIPE, _START_SECONDS)
         except BaseException:
             isolation.remove_scratch(scratch)
             raise
         finally:
             hosts.unlink(missing_ok=True)
         record = orphans.record(self._folder, process.pid)
+        bridge = None if listener is None or self._service is None else Relay(listener, self._service)
 
         def on_end() -> None:
+            if bridge is not None:
+                bridge.close()
             isolation.remove_scratch(scratch)
             record.unlink(missing_ok=True)
 
         return Container(process, lifeline, on_line, port, own_network, on_end)
+
+    def _relayed(self, spec: ContainerSpec) -> tuple[str, int] | None:
+        """Return where the container finds the service."""
+        if not spec.reaches_service or self._service is None:
+            return None
+        if self._service[1] == spec.port:
+            _log.warning(
+                "The embedded service listens on port %d, which containers serve on: their AWS clients find "
+                "nothing there; start the service on another --port",
+                spec.port,
+            )
+            return None
+        return self._service
 
     def _run_docker(self, spec: ContainerSpec, on_line: Callable[[str], None]) -> Container:
         """Start a container of Docker; what is launched and watched is ``docker run``."""
@@ -376,7 +271,7 @@ class ContainerRuntime:
             "folder": str(spec.opt_ml.resolve()),
             "port": port or 0,
         }
-        process, lifeline = isolation.launch(orders, subprocess.PIPE, _START_SECONDS)
+        process, lifeline, _ = isolation.launch(orders, subprocess.PIPE, _START_SECONDS)
         record = orphans.record(self._folder, process.pid)
 
         def on_end() -> None:

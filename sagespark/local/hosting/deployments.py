@@ -43,6 +43,8 @@ class Deployments:
         The service's own.
     folder : Path
         Keeps the fleets' folders.
+    client : mapping or None
+        Environment by which AWS clients in containers reach the service.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Deployments:
         runtime: ContainerRuntime,
         folder: Path,
         clock: Clock,
+        client: Mapping[str, str] | None = None,
     ) -> None:
         self._store = store
         self._logs = logs
@@ -60,6 +63,7 @@ class Deployments:
         self._runtime = runtime
         self._folder = folder
         self._clock = clock
+        self._client = dict(client or {})
         self._rng = random.Random()
         self._live: dict[Key, Fleet] = {}
         self._fleets: set[Fleet] = set()
@@ -252,7 +256,7 @@ class Deployments:
             self._logs.append(region, group, stream, [(milliseconds, line)])
 
         environment = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, "SAGEMAKER_REGION": region}
-        tools = FleetTools(self._runtime, self._objects, self._clock, on_line, environment)
+        tools = FleetTools(self._runtime, self._objects, self._clock, on_line, environment, self._client)
         plans = [VariantPlan.from_json(plan) for plan in part["plans"]]
         fleet = Fleet(plans, self._folder / part["id"], tools, self._rng)
         with self._lock:

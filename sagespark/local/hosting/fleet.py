@@ -45,6 +45,8 @@ class VariantPlan:
     startup_seconds: float = STARTUP_SECONDS
     packed: bool = True
     """Whether the model data is an archive."""
+    alone: bool = False
+    """Whether the containers may reach nothing (``EnableNetworkIsolation``)."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as a document."""
@@ -67,6 +69,8 @@ class FleetTools:
     """Takes log stream and line."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What every container is given, such as the region."""
+    client: Mapping[str, str] = field(default_factory=dict)
+    """What lets a container's own AWS clients reach the service, as a role does on AWS."""
 
 
 class FleetError(Exception):
@@ -151,6 +155,8 @@ class VariantFleet:
         name = f"i-{self._made:05d}"
         opt_ml = self._folder / name
         stream = f"{self.plan.name}/{name}"
+        # The built-in algorithms need nothing but their model.
+        reaches = self._image.own and not self.plan.alone
 
         def launch() -> Container:
             _furnish(opt_ml, self._folder / "model")
@@ -158,9 +164,15 @@ class VariantFleet:
                 image=self.plan.image,
                 program=self._image.serve,
                 opt_ml=opt_ml,
-                environment={**self._image.environment, **self._tools.environment, **self.plan.environment},
+                environment={
+                    **self._image.environment,
+                    **self._tools.environment,
+                    **(self._tools.client if reaches else {}),
+                    **self.plan.environment,
+                },
                 port=SERVING_PORT,
                 docker=self._image.docker,
+                reaches_service=reaches,
             )
             return self._tools.runtime.run(spec, lambda line: self._tools.on_line(stream, line))
 

@@ -218,6 +218,7 @@ def _plan(variant: Document, model: Document) -> VariantPlan:
         weight=variant.get("InitialVariantWeight", 1.0),
         startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS),
         packed="ModelDataUrl" in container or source.get("CompressionType", "Gzip") != "None",
+        alone=model["EnableNetworkIsolation"],
     )
 
 

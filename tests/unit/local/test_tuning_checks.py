@@ -19,7 +19,7 @@ Request = dict[str, Any]
 def resolve(image: str) -> Image:
     if image == "nowhere":
         raise UnknownImage("there is no such image")
-    return Image(uri=image, train=(), serve=(), environment={}, algorithm=algorithm_of(image))
+    return Image(uri=image, train=("train",), serve=("serve",), environment={}, algorithm=algorithm_of(image))
 
 
 def builtin() -> Request:
