@@ -19,7 +19,7 @@ from sagespark.core.clock import Clock, SystemClock
 from sagespark.core.errors import SageSparkError
 from sagespark.core.settings import DEFAULT_REGION
 from sagespark.local.config import ServiceInfo
-from sagespark.local.process import Running, is_service, launch, log_tail
+from sagespark.local.process import Running, is_service, launch, log_tail, tell_job
 
 
 def session_of(url: str, *, region: str = DEFAULT_REGION, **session: Any) -> SageMakerSession:
@@ -61,6 +61,8 @@ class LocalSageMaker:
         TCP port on loopback; 0: any free one.
     region : str
         Region of the session.
+    timeScale : float
+        Seconds of the training jobs' time per real second: with 3600 an hour of theirs passes in a second.
     clock : Clock or None
         Time; None: the machine's.
     **session
@@ -78,12 +80,14 @@ class LocalSageMaker:
         port: int = 0,
         *,
         region: str = DEFAULT_REGION,
+        timeScale: float = 1.0,
         clock: Clock | None = None,
         **session: Any,
     ) -> None:
         self._given = None if data is None else Path(data)
         self._port = port
         self._region = region
+        self._scale = timeScale
         self._clock = clock or SystemClock()
         self._options = session
         self._running: Running | None = None
@@ -153,7 +157,20 @@ class LocalSageMaker:
 
     def _launch(self, data: Path, port: int) -> Running:
         # Also where this process is killed and can stop nothing any more.
-        return launch(data, port, clock=self._clock, options=("--parent", str(os.getpid())))
+        options = ["--parent", str(os.getpid())]
+        if self._scale != 1:
+            options += ["--time-scale", str(self._scale)]
+        return launch(data, port, clock=self._clock, options=tuple(options))
+
+    def interrupt(self, trainingJobName: str, seconds: float = 0.0) -> None:
+        """Take a managed spot training job's instances away; there are others after ``seconds`` of its time.
+
+        Raises
+        ------
+        SageSparkError
+            If there is no such job, it has no spot instances, or none now.
+        """
+        tell_job(self.url, trainingJobName, "interrupt", region=self._region, seconds=str(seconds))
 
     def restart(self) -> SageMakerSession:
         """Start the service again, on the same port and data, after its process has ended.

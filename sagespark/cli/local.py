@@ -20,7 +20,7 @@ from sagespark.core.errors import SageSparkError
 from sagespark.core.settings import DEFAULT_REGION
 from sagespark.embedded import session_of
 from sagespark.local.config import DEFAULT_PORT, ServiceInfo
-from sagespark.local.process import LOG_NAME, Running, launch, running
+from sagespark.local.process import LOG_NAME, Running, launch, running, tell_job
 
 FOLLOW_INTERVAL = 0.3
 """Seconds between looks at the log of ``logs --follow``."""
@@ -54,6 +54,9 @@ def start(
     require_signature: Annotated[
         bool, typer.Option("--require-signature", help="Refuse requests without a valid signature (SigV4).")
     ] = False,
+    time_scale: Annotated[
+        float, typer.Option("--time-scale", help="Seconds of the training jobs' time per real second.")
+    ] = 1.0,
 ) -> None:
     """Start the service in the background and print what to export.
 
@@ -62,7 +65,10 @@ def start(
     where = folder(data)
     there = running(where)
     if there is None:
-        there = launch(where, port, options=("--require-signature",) if require_signature else ())
+        options = ["--require-signature"] if require_signature else []
+        if time_scale != 1:
+            options += ["--time-scale", str(time_scale)]
+        there = launch(where, port, options=tuple(options))
         say(f"started at {there.url} (process {there.pid}, data {there.data}, log {there.log})")
     else:
         asked = int(there.url.rpartition(":")[2])
@@ -87,6 +93,20 @@ def stop(data: Data = DEFAULT_DATA) -> None:
         return
     there.stop(SystemClock())
     say(f"stopped (process {there.pid}); its data stays in {there.data}")
+
+
+@app.command()
+def interrupt(
+    job: Annotated[str, typer.Argument(help="A managed spot training job that runs.")],
+    seconds: Annotated[float, typer.Option(help="Seconds until there are other instances.", min=0)] = 0.0,
+    data: Data = DEFAULT_DATA,
+    region: Annotated[str, typer.Option(help="Region of the job.")] = DEFAULT_REGION,
+) -> None:
+    """Take a spot training job's instances away, as AWS does; it goes on from its checkpoints."""
+    there = running(folder(data))
+    if there is None:
+        raise SageSparkError(f"nothing runs on {folder(data)}; start it by `sagespark local start`")
+    say(tell_job(there.url, job, "interrupt", region=region, seconds=str(seconds)))
 
 
 @app.command()

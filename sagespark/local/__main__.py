@@ -45,10 +45,19 @@ def parse(argv: Sequence[str] | None = None) -> LocalConfig:
     )
     parser.add_argument("--require-signature", action="store_true", help="refuse requests without a valid signature")
     parser.add_argument("--parent", type=int, help="end when this process, which started the service, has ended")
+    parser.add_argument(
+        "--time-scale",
+        type=float,
+        default=1.0,
+        help="seconds of the training jobs' time per real second, for tests: of MaxRuntimeInSeconds, of the 120 s between "
+        "SIGTERM and SIGKILL, of waiting for spot capacity, of warm pools (default: %(default)s)",
+    )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.port <= 65535:
         parser.error(f"--port must be 0 to 65535, but got {arguments.port}")
+    if not 0 < arguments.time_scale < float("inf"):
+        parser.error(f"--time-scale must be above 0, but got {arguments.time_scale}")
     logging.basicConfig(
         level=arguments.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -61,6 +70,7 @@ def parse(argv: Sequence[str] | None = None) -> LocalConfig:
         host=arguments.host,
         require_signature=arguments.require_signature,
         region=arguments.region,
+        time_scale=arguments.time_scale,
     )
 
 

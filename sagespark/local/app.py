@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-from sagespark.core.clock import SystemClock
+from sagespark.core.clock import Clock, ScaledClock, SystemClock
+from sagespark.local.admin import Admin
 from sagespark.local.config import LocalConfig, default_bucket
 from sagespark.local.containers import own_images
 from sagespark.local.containers.runner import ContainerRuntime
@@ -101,6 +102,8 @@ class Service:
         Objects with AWS operations as methods, in the order in which they start.
     pool : ThreadPoolExecutor
         Threads that move objects' bytes.
+    admin : Admin or None
+        Answers what is not AWS's.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Service:
         logs: LogStore,
         providers: list[Any],
         pool: ThreadPoolExecutor,
+        admin: Admin | None = None,
     ) -> None:
         self.config = config
         self.objects = objects
@@ -121,7 +125,7 @@ class Service:
         self._pool = pool
         self._providers = providers
         self._dispatcher = Dispatcher(providers, config)
-        self.front = Front(self._dispatcher, pool)
+        self.front = Front(self._dispatcher, pool, admin)
 
     @classmethod
     def build(cls, config: LocalConfig) -> Self:
@@ -137,6 +141,7 @@ class Service:
         pool = ThreadPoolExecutor(config.workers, "local-objects")
         shared = (objects, config, pool)
         clock = SystemClock()
+        jobs_clock: Clock = clock if config.time_scale == 1 else ScaledClock(config.time_scale)
         store = Store(config.data / "resources.sqlite")
         logs = LogStore(config.data / "logs.sqlite")
         images = own_images.OwnImages(config.data / own_images.FILE_NAME)
@@ -148,12 +153,12 @@ class Service:
             objects,
             runtime,
             config.data / "training",
-            clock,
+            jobs_clock,
             is_default_bucket=config.is_default_bucket,
         )
         training = Supervisor(parts)
         hosting = Deployments(store, logs, objects, runtime, config.data / "hosting", clock, config.client_environment)
-        jobs = TrainingJobs(store, training, clock, config.secret_key)
+        jobs = TrainingJobs(store, training, jobs_clock, config.secret_key)
         providers: list[Any] = [
             S3Buckets(*shared),
             S3Objects(*shared),
@@ -175,7 +180,7 @@ class Service:
             Endpoints(store, hosting, clock),
             Runtime(hosting),
         ]
-        return cls(config, lock, objects, store, logs, providers, pool)
+        return cls(config, lock, objects, store, logs, providers, pool, Admin(training))
 
     def start(self) -> None:
         """Start the parts in order; each recovers what a killed process left behind."""

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import uvicorn
 
 from sagespark.core.settings import is_loopback
+from sagespark.local.admin import PREFIX, Admin
 from sagespark.local.config import LocalConfig
 from sagespark.local.wire.context import AwsError, ClientGoneError, FileRange, HttpRequest, HttpResponse
 
@@ -92,10 +93,13 @@ class Front:
         Answers what passes the gates.
     files : Executor
         Threads that read files to be sent.
+    admin : Admin or None
+        Answers what is not AWS's.
     """
 
-    def __init__(self, handler: Handler, files: Executor) -> None:
+    def __init__(self, handler: Handler, files: Executor, admin: Admin | None = None) -> None:
         self._handler = handler
+        self._admin = admin
         self._files = files
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -137,6 +141,8 @@ class Front:
                 return _plain(405, "The health check answers GET.")
             document = json.dumps({"status": "ok", "service": "sagespark"}).encode()
             return HttpResponse(200, [("content-type", "application/json")], document)
+        if self._admin is not None and path.startswith(PREFIX):
+            return self._admin.answer(scope["method"], path, scope["query_string"].decode("latin-1"))
         request = HttpRequest(scope["method"], path, scope["query_string"].decode("latin-1"), headers, body)
         return await self._handler.handle(request, f"http://{host}")
 

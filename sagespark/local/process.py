@@ -15,6 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
 
 from sagespark.core.clock import Clock, SystemClock
 from sagespark.core.errors import SageSparkError, WaitTimeoutError
@@ -196,6 +199,35 @@ def _ready(process: subprocess.Popen[bytes], log: Path, clock: Clock) -> str:
     if word != "READY" or not url:
         raise SageSparkError(f"the embedded service said {line!r} where READY and its URL were due; its log: {log}")
     return url
+
+
+def tell_job(url: str, name: str, verb: str, **values: str) -> str:
+    """Tell a running service what shall happen to a training job; return its answer.
+
+    Parameters
+    ----------
+    url : str
+        As the READY line has it.
+    name : str
+        The job.
+    verb : {'interrupt', 'lose-host'}
+        See :mod:`sagespark.local.admin`.
+    **values
+        ``region`` and ``seconds``.
+
+    Raises
+    ------
+    SageSparkError
+        If it cannot happen; says why.
+    """
+    request = Request(f"{url}/_sagespark/training-jobs/{quote(name)}/{verb}?{urlencode(values)}", method="POST")
+    try:
+        with urlopen(request, timeout=START_TIMEOUT) as answer:
+            return str(json.load(answer)["message"])
+    except HTTPError as error:
+        raise SageSparkError(str(json.load(error)["message"])) from None
+    except OSError as error:
+        raise SageSparkError(f"the embedded service at {url} does not answer: {error}") from error
 
 
 def log_tail(log: Path, count: int = 20) -> str:
