@@ -65,8 +65,8 @@ def train() -> None:
         if fits:
             assert kept is not None
             _log.info(
-                "Scheme: scikit-learn's KMeans on all rows: extra_center_factor is %s, and %d copies of them fit in the %d "
-                "bytes of free memory",
+                "Scheme: scikit-learn's KMeans on all rows: extra_center_factor is %s, and %d copies of them fit in "
+                "the %d bytes of free memory",
                 *(factor, COPIES, available),
             )
             centres, iterations = _lloyd(kept, values, seed, threads, hosts)
