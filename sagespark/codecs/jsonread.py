@@ -66,6 +66,9 @@ def fields(body: bytes, lines: bool, names: Sequence[str]) -> dict[str, Numbers]
         If the text is no answer with these fields.
     """
     objects = _objects(body, lines, None)
+    if len(names) == 1 and objects and isinstance(objects[0], int | float | list):
+        # A script's answer, or TensorFlow Serving's: bare numbers, or a list of them for each row.
+        return {names[0]: _column(objects, names[0])}
     return {name: _field(objects, name) for name in names}
 
 
@@ -75,6 +78,10 @@ def _field(objects: list[Any], name: str) -> Numbers:
     except (KeyError, TypeError, IndexError):
         at = next(i for i, row in enumerate(objects) if not isinstance(row, dict) or name not in row)
         raise MalformedError(f"row {at + 1} of the answer has no field {name!r}") from None
+    return _column(values, name)
+
+
+def _column(values: list[Any], name: str) -> Numbers:
     flat, count = _lists([v if type(v) is list else [v] for v in values], f"the field {name!r}", whole=False)
     if not len(count):
         return np.empty(0)
@@ -97,6 +104,8 @@ def _objects(body: bytes, lines: bool, wrapper: str | None) -> list[Any]:
         whole = _load(body, 0)
     except RecursionError:
         raise MalformedError("the text is nested too deep") from None
+    if wrapper is None and isinstance(whole, list):
+        return whole
     entries = whole.items() if isinstance(whole, dict) else ()
     lists = [v for k, v in entries if isinstance(v, list) and wrapper in (None, k)]
     if len(lists) != 1:

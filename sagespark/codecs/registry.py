@@ -8,10 +8,11 @@ from sagespark.codecs.base import Codec
 from sagespark.codecs.csv import CSV, Csv
 from sagespark.codecs.json import JSON, JSON_LINES
 from sagespark.codecs.libsvm import LIBSVM, X_LIBSVM
+from sagespark.codecs.npy import NPY
 from sagespark.codecs.recordio import RECORDIO
 from sagespark.core.errors import ValidationError
 
-_ALL: tuple[Codec, ...] = (RECORDIO, CSV, JSON, JSON_LINES, LIBSVM, X_LIBSVM)
+_ALL: tuple[Codec, ...] = (RECORDIO, CSV, JSON, JSON_LINES, LIBSVM, X_LIBSVM, NPY)
 CODECS: dict[str, Codec] = {c.content_type: c for c in _ALL}
 """Content type -> codec."""
 

@@ -33,6 +33,7 @@ def test_registry() -> None:
         "application/jsonlines",
         "text/libsvm",
         "text/x-libsvm",
+        "application/x-npy",
     ]
     assert all(codec(f"  {name.upper()} ; charset=utf-8").content_type == name for name in CODECS)
     assert parse_content_type('Text/CSV; Label_Size="0";') == ("text/csv", {"label_size": "0"})
@@ -143,7 +144,7 @@ def test_answers_read_like_the_documentation() -> None:
 @settings(max_examples=25, deadline=None)
 def test_predictions_round_trip(name: str, rows: list[list[float]]) -> None:
     x = np.array(rows, np.float32)
-    fields = {"score": x[:, 0]} if name == "text/csv" else {"score": x, "label": x[:, 1]}
+    fields = {"score": x[:, 0]} if name in ("text/csv", "application/x-npy") else {"score": x, "label": x[:, 1]}
     back = codec(name).decode_predictions(codec(name).encode_predictions(fields), list(reversed(fields)))
     assert set(back) == set(fields)
     for field, values in fields.items():
@@ -266,7 +267,7 @@ def test_json_nan_is_null_both_ways() -> None:
         ('{"predictions": [{"score": 1}, {"label": 2}]}', "row 2 of the answer has no field 'score'"),
         ('{"predictions": [{"score": [1, 2]}, {"score": [1]}]}', r"different lengths: \[1, 2\]"),
         ('{"predictions": [{"score": "1"}]}', "field 'score' of row 1 must be a list of numbers"),
-        ('{"predictions": [3]}', "row 1 of the answer has no field"),
+        ('{"predictions": ["3"]}', "row 1 of the answer has no field"),
         ('{"message": "no"}', "an object that holds one list"),
     ],
 )
