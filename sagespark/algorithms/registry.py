@@ -11,11 +11,12 @@ from typing import Any
 from sagespark.algorithms.kmeans import KMEANS
 from sagespark.algorithms.lda import LDA
 from sagespark.algorithms.pca import PCA
+from sagespark.algorithms.random_cut_forest import RANDOM_CUT_FOREST
 from sagespark.algorithms.spec import AlgorithmSpec
 from sagespark.algorithms.xgboost import XGBOOST
 from sagespark.core.errors import ValidationError
 
-ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS, PCA, LDA, XGBOOST)}
+ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS, PCA, LDA, XGBOOST, RANDOM_CUT_FOREST)}
 """The algorithms whose rows are declared, by name."""
 
 _IMAGE = re.compile(

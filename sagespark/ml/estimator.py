@@ -97,7 +97,7 @@ class TrainingEstimator(Stage, Estimator[M], Generic[M]):
         ValidationError
             If input columns are missing or of another type, or an output column exists already.
         """
-        _, problems = frame_layout(self, schema, self._spec)
+        _, problems = frame_layout(self, schema, self._spec, labels=self._labelled("train"))
         columns, more = output_columns(self, schema, self._outputs())
         self._refuse([*problems, *more], "transformSchema")
         return with_outputs(schema, columns)
@@ -111,6 +111,10 @@ class TrainingEstimator(Stage, Estimator[M], Generic[M]):
     def _frames(self, dataset: DataFrame) -> Mapping[str, DataFrame]:
         """Return the DataFrame of each channel that is staged."""
         raise NotImplementedError
+
+    def _labelled(self, channel: str) -> bool:
+        """Return whether the label column travels to a channel, where the algorithm has one."""
+        return True
 
     def _outputs(self) -> Any:
         """Return the response fields that become columns."""
@@ -133,7 +137,7 @@ class AlgorithmEstimator(HeldOut, TrainingEstimator[M], Generic[M]):
 
     def _training(self, session: SageMakerSession, schema: StructType) -> tuple[Training | None, list[str]]:
         spec, values = self._spec, self._values()
-        layout, problems = frame_layout(self, schema, spec)
+        layout, problems = frame_layout(self, schema, spec, labels=self._labelled("train"))
         _, more = output_columns(self, schema, spec.outputs)
         problems += more
         channels: list[FrameChannel] = []

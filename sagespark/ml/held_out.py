@@ -26,6 +26,10 @@ class HeldOut(Stage):
         """Return a channel of rows of this layout."""
         return FrameChannel(name, layout, self._spec.training_content_type, distribution)
 
+    def _labelled(self, channel: str) -> bool:
+        """Return whether the label column travels to a channel, where the algorithm has one."""
+        return True
+
     def _held_out(self) -> list[str]:
         """Return the optional channels that are asked for, in the spec's order."""
         optional = [c.name for c in self._spec.channels if not c.required]
@@ -44,7 +48,9 @@ class HeldOut(Stage):
             elif column and not isinstance(schema[column].dataType, BooleanType):
                 kind = schema[column].dataType.simpleString()
                 problems.append(f"{name}IndicatorCol: column {column!r} must be boolean, but is {kind}")
-            layout, more = frame_layout(self, schema if frame is None else frame.schema, self._spec)
+            layout, more = frame_layout(
+                self, schema if frame is None else frame.schema, self._spec, labels=self._labelled(name)
+            )
             if frame is not None:
                 problems += [f"{name}Dataset: {text}" for text in more]
             if layout is not None:

@@ -184,10 +184,11 @@ def _cut(features: Matrix, force_dense: bool) -> Iterator[Matrix]:
         return
     step = max(1, DENSE_BYTES // (4 * width))
     for start in range(0, rows, step):
-        yield _dense(features[start : start + step])
+        yield dense(features[start : start + step])
 
 
-def _dense(features: Matrix) -> NDArray[np.float32]:
+def dense(features: Matrix) -> NDArray[np.float32]:
+    """Return a batch as dense float32 rows; only for narrow ones."""
     if isinstance(features, Csr):
         return features.to_dense().astype(np.float32, copy=False)
     if isinstance(features, Mixed):

@@ -1,0 +1,64 @@
+"""Draw rows at random, without replacement, from a stream of unknown length and with bounded memory.
+
+AWS's page "How RCF Works" names reservoir sampling (Park, Ostrouchov, Samatova and Geist, 2004). Here every row draws a
+number, and those of the smallest numbers stay: the same distribution, and blocks are dealt with at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Reservoir:
+    """The rows that stay.
+
+    Parameters
+    ----------
+    size : int
+        Most rows that stay, 1 or more.
+    random : numpy.random.Generator
+    """
+
+    def __init__(self, size: int, random: np.random.Generator) -> None:
+        self.seen = 0
+        """Rows offered so far."""
+        self._size = size
+        self._random = random
+        self._keys: NDArray[np.float64] = np.empty(0)
+        self._parts: list[tuple[NDArray[np.float32], ...]] = []
+        self._limit = np.inf
+
+    def add(self, *arrays: NDArray[np.float32]) -> None:
+        """Offer a block of rows.
+
+        Parameters
+        ----------
+        *arrays : ndarray, of as many rows each
+            What belongs to a row: its features, and whatever is kept beside them.
+        """
+        keys = self._random.random(len(arrays[0]))
+        self.seen += len(keys)
+        chosen = keys < self._limit
+        self._keys = np.concatenate([self._keys, keys[chosen]])
+        self._parts.append(tuple(array[chosen] for array in arrays))
+        # Not at every block: selecting costs a pass over all that is kept.
+        if len(self._keys) > 2 * self._size:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        best = np.argpartition(self._keys, self._size - 1)[: self._size]
+        # In the order of the stream, so that the outcome does not depend on how often this ran.
+        best.sort()
+        self._keys = self._keys[best]
+        self._parts = [tuple(array[best] for array in self._joined())]
+        self._limit = float(self._keys.max())
+
+    def _joined(self) -> tuple[NDArray[np.float32], ...]:
+        return tuple(np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
+
+    def rows(self) -> tuple[NDArray[np.float32], ...]:
+        """Return the rows that stay, in the order of the stream; no array where none was offered."""
+        if len(self._keys) > self._size:
+            self._shrink()
+        return self._joined()
