@@ -10,8 +10,8 @@ from pyspark.ml.param.shared import (
     HasCheckpointInterval,
     HasFeaturesCol,
     HasInputCol,
-    HasMaxIter,
     HasLabelCol,
+    HasMaxIter,
     HasOutputCol,
     HasPredictionCol,
     HasTol,
@@ -20,6 +20,7 @@ from pyspark.ml.param.shared import (
 from sagespark.algorithms.kmeans import KMEANS
 from sagespark.algorithms.lda import LDA
 from sagespark.algorithms.pca import PCA
+from sagespark.algorithms.random_cut_forest import RANDOM_CUT_FOREST
 from sagespark.ml.params import StageParams
 from sagespark.ml.rows import algorithm_rows
 from sagespark.ml.rows_generic import GENERIC
@@ -27,10 +28,6 @@ from sagespark.ml.rows_tuning import TUNING
 
 
 class SageMakerParams(StageParams, HasFeaturesCol, HasPredictionCol, rows=GENERIC):
-from sagespark.algorithms.random_cut_forest import RANDOM_CUT_FOREST
-from sagespark.algorithms.xgboost import CLASSIFIER as XGBOOST_CLASSIFIER
-from sagespark.algorithms.xgboost import RANKER as XGBOOST_RANKER
-from sagespark.algorithms.xgboost import REGRESSOR as XGBOOST_REGRESSOR
     """Params of an estimator of any image."""
 
 
@@ -78,94 +75,3 @@ class RandomCutForestModelParams(
     StageParams, HasFeaturesCol, HasLabelCol, rows=algorithm_rows(RANDOM_CUT_FOREST), model=True
 ):
     """Params of a random cut forest's model."""
-
-
-class XGBoostClassifierParams(
-    StageParams,
-    HasProbabilityCol,
-    HasThresholds,
-    HasRawPredictionCol,
-    HasLabelCol,
-    HasFeaturesCol,
-    HasPredictionCol,
-    HasWeightCol,
-    HasMaxIter,
-    HasStepSize,
-    HasSeed,
-    rows=algorithm_rows(XGBOOST_CLASSIFIER),
-):
-    """Params of the XGBoost classifier."""
-
-
-class XGBoostClassifierModelParams(
-    StageParams,
-    HasProbabilityCol,
-    HasThresholds,
-    HasRawPredictionCol,
-    HasLabelCol,
-    HasFeaturesCol,
-    HasPredictionCol,
-    HasWeightCol,
-    HasMaxIter,
-    HasStepSize,
-    HasSeed,
-    rows=algorithm_rows(XGBOOST_CLASSIFIER),
-    model=True,
-):
-    """Params of a model of the XGBoost classifier."""
-
-
-class XGBoostRegressorParams(
-    StageParams,
-    HasLabelCol,
-    HasFeaturesCol,
-    HasPredictionCol,
-    HasWeightCol,
-    HasMaxIter,
-    HasStepSize,
-    HasSeed,
-    rows=algorithm_rows(XGBOOST_REGRESSOR),
-):
-    """Params of the XGBoost regressor."""
-
-
-class XGBoostRegressorModelParams(
-    StageParams,
-    HasLabelCol,
-    HasFeaturesCol,
-    HasPredictionCol,
-    HasWeightCol,
-    HasMaxIter,
-    HasStepSize,
-    HasSeed,
-    rows=algorithm_rows(XGBOOST_REGRESSOR),
-    model=True,
-):
-    """Params of a model of the XGBoost regressor."""
-
-
-class XGBoostRankerParams(
-    StageParams,
-    HasLabelCol,
-    HasFeaturesCol,
-    HasPredictionCol,
-    HasMaxIter,
-    HasStepSize,
-    HasSeed,
-    rows=algorithm_rows(XGBOOST_RANKER),
-):
-    """Params of the XGBoost ranker."""
-
-
-class XGBoostRankerModelParams(
-    StageParams,
-    HasLabelCol,
-    HasFeaturesCol,
-    HasPredictionCol,
-    HasMaxIter,
-    HasStepSize,
-    HasSeed,
-    rows=algorithm_rows(XGBOOST_RANKER),
-    model=True,
-):
-    """Params of a model of the XGBoost ranker."""
