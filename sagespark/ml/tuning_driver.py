@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame
+from pyspark.sql.utils import is_remote
 
 from sagespark.aws import interrupt, s3
 from sagespark.aws.session import SageMakerSession
@@ -127,7 +128,8 @@ class _Run(RunState):
 
     def _loop(self, trainer: Trainer, dataset: DataFrame) -> None:
         v = self._tuner._values()
-        target = inheritable_thread_target(dataset.sparkSession)
+        # pyspark 3.5 takes a session over Connect only, and the function itself otherwise.
+        target = inheritable_thread_target(dataset.sparkSession) if is_remote() else inheritable_thread_target
         # Those that a former driver launched come first.
         for trial in self._open_trials():
             self._start(trainer, target, trial)
