@@ -235,6 +235,18 @@ def _indices(rows: Features, layout: FrameLayout) -> BadRowError | None:
     return BadRowError(i, layout.title, rule, str(found[offsets[i] : offsets[i + 1]][:10].tolist()))
 
 
+def to_sparse(matrix: Matrix) -> Csr:
+    """Return rows all sparse; a dense row without its zeros.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, d), Csr or Mixed
+    """
+    if isinstance(matrix, Mixed):
+        return _interleave(matrix.is_sparse, _to_csr(matrix.dense), matrix.sparse)
+    return matrix if isinstance(matrix, Csr) else _to_csr(matrix)
+
+
 def as_sent(matrix: Matrix, layout: FrameLayout) -> Matrix:
     """Return dense or sparse rows that are at hand in the form in which `to_matrix` gives them.
 

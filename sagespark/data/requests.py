@@ -21,6 +21,7 @@ from sagespark.codecs import recordio
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
 from sagespark.codecs.registry import codec
 from sagespark.core.errors import CodecError, DataError, InvocationError
+from sagespark.data.formats import Deserializer, codec_of, decode
 from sagespark.data.frame import FrameLayout
 from sagespark.data.joining import concatenate
 
@@ -45,7 +46,7 @@ class InvokeSpec:
     session : SageMakerSession
     endpointName : str
     contentType, accept : str
-        Content types of requests and answers.
+        Content types of requests and answers: declared ones, or the user's own with their functions.
     fields : tuple of str
         Response fields that are wanted.
     layout : FrameLayout
@@ -94,7 +95,7 @@ class Invoker:
 
     def __init__(self, spec: InvokeSpec) -> None:
         self.spec = spec
-        self._codec = codec(spec.contentType)
+        self._codec = codec_of(spec.contentType, spec.layout)
         # Shrinks where the endpoint says 413: a container may take less than the service.
         self._limit = spec.maxPayloadBytes
         self._options: dict[str, Any] = {"variant": spec.variant}
@@ -200,7 +201,10 @@ class Invoker:
         spec = self.spec
         answer = runtime.invoke(spec.session, spec.endpointName, body, spec.contentType, spec.accept, **self._options)
         try:
-            fields = dict(codec(answer.contentType or spec.accept).decode_predictions(answer.body, spec.fields))
+            if isinstance(spec.accept, Deserializer):
+                fields = decode(spec.accept, answer.body, spec.fields)
+            else:
+                fields = dict(codec(answer.contentType or spec.accept).decode_predictions(answer.body, spec.fields))
         except CodecError as error:
             raise InvocationError(
                 f"endpoint {spec.endpointName!r} answered a request of {count} rows with a body that cannot be read: "

@@ -26,6 +26,7 @@ from sagespark.core.errors import DataError, SageSparkError, ValidationError
 from sagespark.core.s3uri import S3Uri
 from sagespark.data.columns import staged_columns
 from sagespark.data.failures import unwrapped
+from sagespark.data.formats import Serializer
 from sagespark.data.frame import FrameLayout
 from sagespark.data.labels import LabelSummary
 from sagespark.data.staging_task import REPORT, Shard, StagingTask, TaskReport, run
@@ -60,6 +61,8 @@ class StagingRequest:
         Format of the shards.
     maxShardBytes : int
         Most bytes of a shard.
+    gzip : bool
+        Compress the shards.
     """
 
     session: SageMakerSession
@@ -68,6 +71,7 @@ class StagingRequest:
     layout: FrameLayout
     contentType: str
     maxShardBytes: int = MAX_SHARD_BYTES
+    gzip: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,13 +133,15 @@ def stage(df: DataFrame, request: StagingRequest) -> StagingReport:
     """
     layout, session = request.layout, request.session
     kind = parse_content_type(request.contentType)[0]
-    if layout.weight is not None and (layout.label is None or kind not in ("text/csv", LIBSVM.content_type)):
+    own = isinstance(request.contentType, Serializer)
+    weighted = ("text/csv", LIBSVM.content_type)
+    if not own and layout.weight is not None and (layout.label is None or kind not in weighted):
         raise ValidationError(
             f"weightCol: only rows of text/csv and {LIBSVM.content_type} with a label carry a weight, but the content "
             f"type is {request.contentType} and the label {layout.label!r}; leave weightCol out",
             request.channel,
         )
-    if layout.group is not None and (layout.label is None or kind != LIBSVM.content_type):
+    if not own and layout.group is not None and (layout.label is None or kind != LIBSVM.content_type):
         raise ValidationError(
             f"qidCol: only rows of {LIBSVM.content_type} with a label carry a query id, but the content type is "
             f"{request.contentType} and the label {layout.label!r}; leave qidCol out",
@@ -145,7 +151,7 @@ def stage(df: DataFrame, request: StagingRequest) -> StagingReport:
         s3.ensure_bucket(session)
     mark = token()
     folder = (request.prefix / mark).prefix
-    task = StagingTask(session, folder, layout, request.contentType, request.maxShardBytes)
+    task = StagingTask(session, folder, layout, request.contentType, request.maxShardBytes, request.gzip)
     try:
         reports = _run(df, task)
         _check(reports, request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,12 @@ from sagespark.aws.multipart import MultipartWriter
 from sagespark.aws.session import SageMakerSession
 from sagespark.codecs.base import Codec
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
-from sagespark.codecs.registry import codec
 from sagespark.core.clock import token
 from sagespark.core.errors import SageSparkError
 from sagespark.core.s3uri import S3Uri
 from sagespark.data.batches import BadRowError, from_arrow, to_matrix
 from sagespark.data.columns import GROUP, INDICES, KIND, LABEL, VALUES, WEIGHT
+from sagespark.data.formats import OwnCodec, codec_of
 from sagespark.data.frame import FrameLayout
 from sagespark.data.labels import LabelSummary, summary, to_groups, to_labels, to_weights
 
@@ -71,6 +72,8 @@ class StagingTask:
         Format of the shards.
     maxShardBytes : int
         Most bytes of a shard; a single row may still be larger.
+    gzip : bool
+        Compress the shards.
     """
 
     session: SageMakerSession
@@ -78,6 +81,7 @@ class StagingTask:
     layout: FrameLayout
     contentType: str
     maxShardBytes: int
+    gzip: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def stage_partition(task: StagingTask, batches: Iterator[pa.RecordBatch], partit
 
 
 def _stage(task: StagingTask, batches: Iterator[pa.RecordBatch], partition: int, writer: ShardWriter) -> TaskReport:
-    layout, form = task.layout, codec(task.contentType)
+    layout, form = task.layout, codec_of(task.contentType, task.layout)
     rows, width, told = 0, layout.width, "the column's ML attributes say {width}"
     labels: LabelSummary | None = None
     for batch in batches:
@@ -228,11 +232,14 @@ class ShardWriter:
         self._partition = partition
         self._stem = stem
         self._extension = EXTENSIONS.get(task.contentType.split(";")[0].strip().lower(), "data")
+        if task.gzip:
+            self._extension += ".gz"
         self._writer: MultipartWriter | None = None
+        self._packer: Any = None
         self._rows = 0
         self._shards: list[Shard] = []
 
-    def write(self, form: Codec, features: Matrix, labels: NDArray[Any] | None) -> None:
+    def write(self, form: Codec | OwnCodec, features: Matrix, labels: NDArray[Any] | None) -> None:
         """Encode rows and append them; begin another shard where they would not fit."""
         rows = features.shape[0]
         body = memoryview(form.encode(features, labels))
@@ -245,9 +252,11 @@ class ShardWriter:
         if self._writer is None:
             name = f"{self._stem}-{len(self._shards):04d}.{self._extension}"
             self._writer = MultipartWriter(
-                self._task.session, self._task.folder / name, contentType=self._task.contentType
+                self._task.session, self._task.folder / name, contentType=str(self._task.contentType)
             )
-        self._writer.write(body)
+            # A gzip member per shard (RFC 1952), at the level that costs least.
+            self._packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS) if self._task.gzip else None
+        self._writer.write(body if self._packer is None else self._packer.compress(body))
         self._rows += rows
 
     def close(self) -> tuple[Shard, ...]:
@@ -263,6 +272,8 @@ class ShardWriter:
     def _finish(self) -> None:
         if self._writer is None:
             return
+        if self._packer is not None:
+            self._writer.write(self._packer.flush())
         self._writer.close()
         self._shards.append(Shard(self._writer.uri, self._partition, self._rows, self._writer.written))
         self._writer, self._rows = None, 0
