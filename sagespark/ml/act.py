@@ -50,6 +50,7 @@ def stage_all(session: SageMakerSession, plan: Plan, frames: Mapping[str, DataFr
                 channel=channel.name,
                 layout=channel.layout,
                 contentType=channel.contentType,
+                gzip=channel.options.compression == "Gzip",
                 maxShardBytes=channel.maxShardBytes or MAX_SHARD_BYTES,
             )
             reports[channel.name] = stage(frames[channel.name], request)

@@ -19,6 +19,7 @@ from typing import Any
 from sagespark.algorithms.hyperparameter import Hyperparameter, Range
 from sagespark.core.errors import ValidationError
 from sagespark.core.s3uri import S3Uri
+from sagespark.data.formats import Deserializer, Serializer
 
 
 def _plain(value: Any) -> Any:
@@ -238,6 +239,67 @@ class ContentType:
         if "/" not in text:
             raise ValueError(f"{self.name} must be a content type such as 'text/csv', but got {value!r}")
         return str(text)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A list of strings, in order; any of them may occur twice, or be empty."""
+
+    name: str
+
+    def __call__(self, value: Any) -> list[str]:
+        """Return the list."""
+        if isinstance(value, str) or not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+            raise TypeError(f"{self.name} must be a list of strings, but got {value!r}")
+        return [str(v) for v in value]
+
+
+@dataclass(frozen=True)
+class OwnFormat:
+    """A content type, an object that has one, or a function of the user's own: ``Serializer`` or ``Deserializer``."""
+
+    name: str
+    kind: str
+
+    def __call__(self, value: Any) -> str:
+        """Return the content type, with its function where it has one."""
+        wanted: type[Serializer | Deserializer] = Serializer if self.kind == "Serializer" else Deserializer
+        if isinstance(value, wanted):
+            return value
+        if isinstance(value, Serializer | Deserializer):
+            raise TypeError(f"{self.name} must be a {self.kind}, but got a {type(value).__name__}")
+        if callable(value) and not hasattr(value, "content_type") and not hasattr(value, "CONTENT_TYPE"):
+            return wanted(value)
+        return ContentType(self.name)(value)
+
+
+@dataclass(frozen=True)
+class InstanceGroups:
+    """``InstanceGroups`` as AWS has them."""
+
+    name: str
+
+    def __call__(self, value: Any) -> list[dict[str, Any]]:
+        """Return the list."""
+        fields = ("InstanceGroupName", "InstanceType", "InstanceCount")
+        rule = f"{self.name} must be a list of {{{', '.join(f'{f!r}: ...' for f in fields)}}}, but got {value!r}"
+        if not isinstance(value, list | tuple) or not value or not all(isinstance(v, Mapping) for v in value):
+            raise TypeError(rule)
+        if any(set(entry) != set(fields) for entry in value):
+            raise ValueError(rule)
+        count = Number(f"{self.name}: InstanceCount", Range(1), whole=True)
+        found = [
+            {
+                "InstanceGroupName": Text(f"{self.name}: InstanceGroupName")(entry["InstanceGroupName"]),
+                "InstanceType": Text(f"{self.name}: InstanceType")(entry["InstanceType"]),
+                "InstanceCount": count(entry["InstanceCount"]),
+            }
+            for entry in value
+        ]
+        names = [entry["InstanceGroupName"] for entry in found]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.name} must not name a group twice, but got {names!r}")
+        return found
 
 
 @dataclass(frozen=True)

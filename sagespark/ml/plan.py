@@ -16,7 +16,7 @@ from sagespark.core.errors import ValidationError
 from sagespark.core.s3uri import S3Uri
 from sagespark.ml import requests
 from sagespark.ml.deferred import Deferred, Value, fill, find
-from sagespark.ml.requests import Hosting, Request, Scope
+from sagespark.ml.requests import ChannelOptions, Hosting, Request, Scope
 
 if TYPE_CHECKING:
     from sagespark.data.frame import FrameLayout
@@ -39,6 +39,8 @@ class FrameChannel:
         How several instances share the shards.
     maxShardBytes : int or None
         Most bytes of a shard; None: the default.
+    options : ChannelOptions
+        The rest of its request.
     """
 
     name: str
@@ -46,6 +48,7 @@ class FrameChannel:
     contentType: str
     distribution: str
     maxShardBytes: int | None = None
+    options: ChannelOptions = ChannelOptions()
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class UriChannel:
     uri: S3Uri
     contentType: str | None
     distribution: str
+    options: ChannelOptions = ChannelOptions()
 
 
 Channel = FrameChannel | UriChannel
@@ -204,6 +208,7 @@ def make(scope: Scope, stage: str, name: str, training: Training, hosted: bool) 
                 manifest=isinstance(uri, Deferred),
                 contentType=channel.contentType,
                 distribution=channel.distribution,
+                options=channel.options,
             )
         )
     job = requests.training_job(
@@ -237,6 +242,10 @@ def problems(scope: Scope) -> list[str]:
         found.append("maxWaitInSeconds is for useSpotInstances=True only; leave it out, or train on spot instances")
     elif wait is not None and wait < runtime:
         found.append(f"maxWaitInSeconds must be at least maxRuntimeInSeconds ({runtime}), but got {wait}")
+    if v.get("checkpointLocalPath") and not v.get("checkpointS3Uri"):
+        found.append("checkpointLocalPath is for jobs with checkpointS3Uri only; set that too, or leave it out")
+    if v.get("instanceGroups") and v.get("keepAlivePeriodInSeconds"):
+        found.append("keepAlivePeriodInSeconds (a warm pool) and instanceGroups exclude each other")
     if v.get("useSpotInstances") and v.get("keepAlivePeriodInSeconds"):
         found.append("keepAlivePeriodInSeconds (a warm pool) and useSpotInstances exclude each other")
     subnets = bool(v.get("subnets") or scope.session.subnets)

@@ -61,6 +61,19 @@ class Scope:
         return self.values.get("enableNetworkIsolation") or None
 
 
+@dataclass(frozen=True)
+class ChannelOptions:
+    """What a channel has beyond its data, content type and distribution; see `TrainingInput`."""
+
+    inputMode: str | None = None
+    compression: str = "None"
+    recordWrapping: str = "None"
+    shuffleSeed: int | None = None
+    instanceGroups: tuple[str, ...] = ()
+    s3DataType: str | None = None
+    attributeNames: tuple[str, ...] = ()
+
+
 def channel(
     name: str,
     uri: Value,
@@ -68,20 +81,28 @@ def channel(
     manifest: bool,
     contentType: str | None,
     distribution: str,
-    inputMode: str | None = None,
+    options: ChannelOptions | None = None,
 ) -> Request:
     """Return one entry of ``InputDataConfig``; ``manifest`` tells a manifest from a prefix."""
-    source = {
-        "S3DataType": "ManifestFile" if manifest else "S3Prefix",
-        "S3Uri": uri,
-        "S3DataDistributionType": distribution,
-    }
+    more = options or ChannelOptions()
+    source = compact(
+        {
+            "S3DataType": more.s3DataType or ("ManifestFile" if manifest else "S3Prefix"),
+            "S3Uri": uri,
+            "S3DataDistributionType": distribution,
+            "AttributeNames": list(more.attributeNames),
+            "InstanceGroupNames": list(more.instanceGroups),
+        }
+    )
     return compact(
         {
             "ChannelName": name,
             "DataSource": {"S3DataSource": source},
-            "ContentType": contentType,
-            "InputMode": inputMode,
+            "ContentType": None if contentType is None else str(contentType),
+            "CompressionType": None if more.compression == "None" else more.compression,
+            "RecordWrapperType": None if more.recordWrapping == "None" else more.recordWrapping,
+            "InputMode": more.inputMode,
+            "ShuffleConfig": None if more.shuffleSeed is None else {"Seed": more.shuffleSeed},
         }
     )
 
@@ -109,6 +130,8 @@ def training_job(
                     "TrainingImage": image,
                     "TrainingInputMode": inputMode,
                     "MetricDefinitions": list(metricDefinitions),
+                    "ContainerEntrypoint": v.get("containerEntryPoint"),
+                    "ContainerArguments": v.get("containerArguments"),
                 }
             ),
             "RoleArn": session.role,
@@ -122,8 +145,9 @@ def training_job(
             ),
             "ResourceConfig": compact(
                 {
-                    "InstanceType": v["instanceType"],
-                    "InstanceCount": v["instanceCount"],
+                    "InstanceType": None if v.get("instanceGroups") else v["instanceType"],
+                    "InstanceCount": None if v.get("instanceGroups") else v["instanceCount"],
+                    "InstanceGroups": v.get("instanceGroups"),
                     "VolumeSizeInGB": v["volumeSizeInGB"],
                     "VolumeKmsKeyId": v.get("volumeKmsKey") or session.kmsKey,
                     "KeepAlivePeriodInSeconds": v.get("keepAlivePeriodInSeconds"),
@@ -136,7 +160,11 @@ def training_job(
                 }
             ),
             "EnableManagedSpotTraining": spot or None,
-            "CheckpointConfig": {"S3Uri": checkpoint} if checkpoint else None,
+            "EnableInterContainerTrafficEncryption": v.get("encryptInterContainerTraffic") or None,
+            "CheckpointConfig": compact({"S3Uri": checkpoint, "LocalPath": v.get("checkpointLocalPath")})
+            if checkpoint
+            else None,
+            "RetryStrategy": {"MaximumRetryAttempts": v["maxRetryAttempts"]} if v.get("maxRetryAttempts") else None,
             "VpcConfig": scope.vpc,
             "EnableNetworkIsolation": scope.isolated,
             "Environment": dict(environment),

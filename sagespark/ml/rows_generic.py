@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sagespark.algorithms.hyperparameter import Range
 from sagespark.ml import converters as to
 from sagespark.ml.rows import ENDPOINT, INVOCATION, JOB, RESOURCES, ParamRow
 
@@ -33,8 +34,9 @@ TRAINING: tuple[ParamRow, ...] = (
     ),
     ParamRow(
         "contentType",
-        "Content type of the channels; unset: that of the built-in algorithm, else text/csv.",
-        to.ContentType("contentType"),
+        "Content type of the channels, or a Serializer that writes them; unset: that of the built-in algorithm, else "
+        "text/csv.",
+        to.OwnFormat("contentType", "Serializer"),
         "str",
         onModel="no",
     ),
@@ -44,6 +46,74 @@ TRAINING: tuple[ParamRow, ...] = (
         to.Choice("distribution", ("FullyReplicated", "ShardedByS3Key")),
         "str",
         "FullyReplicated",
+        onModel="no",
+    ),
+    ParamRow(
+        "compression",
+        "'Gzip' in Pipe mode: what is staged is compressed, what is in S3 is so already; the service decompresses it.",
+        to.Choice("compression", ("None", "Gzip")),
+        "str",
+        "None",
+        onModel="no",
+    ),
+    ParamRow(
+        "recordWrapping",
+        "'RecordIO' in Pipe mode: the service makes a record of each object.",
+        to.Choice("recordWrapping", ("None", "RecordIO")),
+        "str",
+        "None",
+        onModel="no",
+    ),
+    ParamRow(
+        "shuffleSeed",
+        "Seed by which the service shuffles the objects of each channel, in Pipe mode anew for each epoch; unset: it "
+        "doesn't.",
+        to.Number("shuffleSeed", Range(0, 2**63 - 1), whole=True),
+        "int",
+        onModel="no",
+    ),
+    ParamRow(
+        "instanceGroups",
+        "Groups of instances, in place of instanceType and instanceCount: [{'InstanceGroupName': ..., 'InstanceType': "
+        "..., 'InstanceCount': ...}].",
+        to.InstanceGroups("instanceGroups"),
+        "list[dict[str, Any]]",
+        onModel="no",
+    ),
+    ParamRow(
+        "maxRetryAttempts",
+        "How often the service retries a job that failed by an InternalServerError, 1 to 30; unset: never.",
+        to.Number("maxRetryAttempts", Range(1, 30), whole=True),
+        "int",
+        onModel="no",
+    ),
+    ParamRow(
+        "checkpointLocalPath",
+        "Folder of checkpoints in the container; unset: /opt/ml/checkpoints.",
+        to.Text("checkpointLocalPath", "/.+", "an absolute path"),
+        "str",
+        onModel="no",
+    ),
+    ParamRow(
+        "encryptInterContainerTraffic",
+        "Encrypt what the instances of a job send each other.",
+        to.Boolean("encryptInterContainerTraffic"),
+        "bool",
+        False,
+        onModel="no",
+    ),
+    ParamRow(
+        "containerEntryPoint",
+        "Program and its first arguments that train, in place of the image's own.",
+        to.Arguments("containerEntryPoint"),
+        "list[str]",
+        onModel="no",
+    ),
+    ParamRow(
+        "containerArguments",
+        "Further arguments of the program that trains.",
+        to.Arguments("containerArguments"),
+        "list[str]",
         onModel="no",
     ),
     ParamRow(
@@ -106,15 +176,17 @@ COLUMNS: tuple[ParamRow, ...] = (
     ),
     ParamRow(
         "serializer",
-        "Content type of requests, or what has one; unset: that of the built-in algorithm, else text/csv.",
-        to.ContentType("serializer"),
+        "Content type of requests, or a Serializer that writes them; unset: that of the built-in algorithm, else "
+        "text/csv.",
+        to.OwnFormat("serializer", "Serializer"),
         "str",
         onModel="set",
     ),
     ParamRow(
         "deserializer",
-        "Content type of responses, or what has one; unset: that of the built-in algorithm, else text/csv.",
-        to.ContentType("deserializer"),
+        "Content type of responses, or a Deserializer that reads them; unset: that of the built-in algorithm, else "
+        "text/csv.",
+        to.OwnFormat("deserializer", "Deserializer"),
         "str",
         onModel="set",
     ),
