@@ -9,12 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sagespark.data.formats import Deserializer, Serializer
     from sagespark.ml.cleanup import delete
     from sagespark.ml.generic import SageMakerEstimator, SageMakerModel
+    from sagespark.ml.inputs import TrainingInput
 
-__all__ = ["SageMakerEstimator", "SageMakerModel", "delete"]
+__all__ = ["Deserializer", "SageMakerEstimator", "SageMakerModel", "Serializer", "TrainingInput", "delete"]
 
-_HOMES = {"SageMakerEstimator": "generic", "SageMakerModel": "generic", "delete": "cleanup"}
+_HOMES = {
+    "Deserializer": "sagespark.data.formats",
+    "SageMakerEstimator": "sagespark.ml.generic",
+    "SageMakerModel": "sagespark.ml.generic",
+    "Serializer": "sagespark.data.formats",
+    "TrainingInput": "sagespark.ml.inputs",
+    "delete": "sagespark.ml.cleanup",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -22,7 +31,7 @@ def __getattr__(name: str) -> Any:
 
     if name not in _HOMES:
         raise AttributeError(f"module 'sagespark.ml' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = globals()[name] = getattr(importlib.import_module(f"sagespark.ml.{_HOMES[name]}"), name)
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
     return value
 
 

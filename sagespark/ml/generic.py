@@ -11,15 +11,15 @@ from pyspark.sql.types import StructType
 from sagespark.algorithms.registry import algorithm_of
 from sagespark.algorithms.spec import AlgorithmSpec, Output
 from sagespark.aws.session import SageMakerSession
-from sagespark.core.errors import ValidationError
-from sagespark.core.s3uri import S3Uri
-from sagespark.ml.columns import frame_layout, output_columns
+from sagespark.ml import inputs
+from sagespark.ml.columns import output_columns
 from sagespark.ml.deferred import Deferred, Value
 from sagespark.ml.estimator import TrainingEstimator
 from sagespark.ml.hosting import HostingRecord
 from sagespark.ml.hyperparameters import INFERRED
+from sagespark.ml.inputs import TrainingInput, data_of, is_frame
 from sagespark.ml.model import HostedModel
-from sagespark.ml.plan import Channel, FrameChannel, Plan, Training, UriChannel
+from sagespark.ml.plan import Channel, FrameChannel, Plan, Training
 from sagespark.ml.stage import Stage
 from sagespark.ml.stage_params import SageMakerModelParams, SageMakerParams
 
@@ -62,9 +62,9 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
 
     Parameters
     ----------
-    channels : dict of str to DataFrame or str
-        Data by channel: DataFrames are staged, S3 URIs (objects or prefixes) are passed on. The DataFrame given to
-        ``fit`` is the channel ``train``; ``fit()`` without one takes the channels alone. No Param: not saved.
+    channels : dict of str to DataFrame, str or TrainingInput
+        Data by channel: DataFrames are staged, S3 URIs (objects or prefixes) are passed on; a `TrainingInput` says how
+        a channel differs from the others. The DataFrame given to ``fit`` is the channel ``train``; ``fit()`` without one takes the channels alone. No Param: not saved.
     sagemakerSession, listeners
         As for every stage.
     **params
@@ -79,14 +79,16 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
     _model_class: ClassVar[type[HostedModel]] = SageMakerModel
     _keywords: ClassVar[tuple[str, ...]] = (*Stage._keywords, "channels")
 
-    def setChannels(self, value: Mapping[str, DataFrame | str] | None) -> Self:
+    def setChannels(self, value: Mapping[str, DataFrame | str | TrainingInput] | None) -> Self:
         """Set the data by channel."""
         if value is not None and not isinstance(value, Mapping):
-            raise TypeError(f"channels must be a dict of names to DataFrames or S3 URIs, but got {value!r}")
+            raise TypeError(
+                f"channels must be a dict of names to DataFrames, S3 URIs or TrainingInputs, but got {value!r}"
+            )
         self._kept["channels"] = dict(value or {})
         return self
 
-    def getChannels(self) -> dict[str, DataFrame | str]:
+    def getChannels(self) -> dict[str, DataFrame | str | TrainingInput]:
         """Return the data by channel."""
         return dict(self._kept.get("channels", {}))
 
@@ -115,7 +117,8 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
         return super().plan(_NoSchema() if schema is None else schema)
 
     def _frames(self, dataset: DataFrame | _Channels) -> dict[str, DataFrame]:
-        frames: dict[str, Any] = {name: data for name, data in self.getChannels().items() if is_frame(data)}
+        given = {name: data_of(data) for name, data in self.getChannels().items()}
+        frames: dict[str, Any] = {name: data for name, data in given.items() if is_frame(data)}
         return frames if isinstance(dataset, _Channels) else {TRAIN: dataset, **frames}
 
     def _outputs(self) -> tuple[Output, ...]:
@@ -126,9 +129,7 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
         values, image = self._values(), self._value("imageUri")
         problems = [] if image else ["imageUri must be set to the image that trains and serves"]
         spec = algorithm_of(image) if image else None
-        form = values.get("contentType")
-        staged = form or (DEFAULT_FORMAT if spec is None else spec.training_content_type)
-        channels, more = self._channels(schema, spec, staged, form)
+        channels, more = self._channels(schema, spec, form)
         problems += more
         _, more = output_columns(self, schema, self._outputs())
         problems += more
@@ -154,9 +155,10 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
         )
 
     def _channels(
-        self, schema: StructType, spec: AlgorithmSpec | None, staged: str, uris: str | None
+        self, schema: StructType, spec: AlgorithmSpec | None
     ) -> tuple[list[Channel], list[str]]:
         """Return the channels in order, and every problem in words."""
+        staged = DEFAULT_FORMAT if spec is None else spec.training_content_type
         given: list[tuple[str, Any]] = list(self.getChannels().items())
         problems: list[str] = []
         if not isinstance(schema, _NoSchema):
@@ -166,21 +168,12 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
         if not given:
             problems.append("there is no data; give fit a DataFrame, or set channels")
         channels: list[Channel] = []
-        distribution = self._value("distribution")
         for name, data in given:
             where = "" if data is schema else f"channel {name!r}: "
-            if isinstance(data, str):
-                try:
-                    channels.append(UriChannel(name, S3Uri.parse(data), uris, distribution))
-                except ValidationError as error:
-                    problems += [where + text for text in error.problems]
-            elif isinstance(data, StructType) or is_frame(data):
-                layout, more = frame_layout(self, data if isinstance(data, StructType) else data.schema, spec)
-                problems += [where + text for text in more]
-                if layout is not None:
-                    channels.append(FrameChannel(name, layout, staged, distribution))
-            else:
-                problems.append(f"{where}must be a DataFrame or an S3 URI, but got {data!r}")
+            made, more = inputs.channel(self, name, data, spec, staged)
+            problems += [where + text for text in more]
+            if made is not None:
+                channels.append(made)
         return channels, problems
 
 
@@ -195,11 +188,6 @@ def outputs(stage: Stage, spec: AlgorithmSpec | None) -> tuple[Output, ...]:
     )
 
 
-def is_frame(data: Any) -> bool:
-    """Tell whether something is a DataFrame; pyspark 3.5's Connect DataFrames are no `pyspark.sql.DataFrame`."""
-    return hasattr(data, "sparkSession") and hasattr(data, "schema")
-
-
 class _NoSchema(StructType):
     """The schema of no DataFrame."""
 
@@ -207,7 +195,7 @@ class _NoSchema(StructType):
 class _Channels:
     """What ``fit()`` passes in place of a DataFrame."""
 
-    def __init__(self, channels: Mapping[str, DataFrame | str]) -> None:
-        frames: list[Any] = [data for data in channels.values() if is_frame(data)]
+    def __init__(self, channels: Mapping[str, DataFrame | str | TrainingInput]) -> None:
+        frames: list[Any] = [data for data in map(data_of, channels.values()) if is_frame(data)]
         self.schema = _NoSchema()
         self.sparkSession = frames[0].sparkSession if frames else None
