@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pyspark
 from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame
 from pyspark.sql.utils import is_remote
@@ -128,8 +129,9 @@ class _Run(RunState):
 
     def _loop(self, trainer: Trainer, dataset: DataFrame) -> None:
         v = self._tuner._values()
-        # pyspark 3.5 takes a session over Connect only, and the function itself otherwise.
-        target = inheritable_thread_target(dataset.sparkSession) if is_remote() else inheritable_thread_target
+        # pyspark 3.5 takes the session over Connect only, and the function itself otherwise.
+        takes_session = is_remote() or not pyspark.__version__.startswith("3.")
+        target = inheritable_thread_target(dataset.sparkSession) if takes_session else inheritable_thread_target
         # Those that a former driver launched come first.
         for trial in self._open_trials():
             self._start(trainer, target, trial)
