@@ -8,15 +8,19 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from sagespark.algorithms.factorization_machines import FACTORIZATION_MACHINES
 from sagespark.algorithms.kmeans import KMEANS
 from sagespark.algorithms.lda import LDA
+from sagespark.algorithms.linear_learner import LINEAR_LEARNER
 from sagespark.algorithms.pca import PCA
 from sagespark.algorithms.random_cut_forest import RANDOM_CUT_FOREST
 from sagespark.algorithms.spec import AlgorithmSpec
 from sagespark.algorithms.xgboost import XGBOOST
 from sagespark.core.errors import ValidationError
 
-ALGORITHMS: dict[str, AlgorithmSpec] = {spec.name: spec for spec in (KMEANS, PCA, LDA, XGBOOST, RANDOM_CUT_FOREST)}
+ALGORITHMS: dict[str, AlgorithmSpec] = {
+    spec.name: spec for spec in (KMEANS, PCA, LDA, XGBOOST, RANDOM_CUT_FOREST, LINEAR_LEARNER, FACTORIZATION_MACHINES)
+}
 """The algorithms whose rows are declared, by name."""
 
 _IMAGE = re.compile(
