@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from sagespark.algorithms.spec import AlgorithmSpec, Channel, FixedParam, Hyperparameter, Metric, Output
-from sagespark.algorithms.supervised import CLASSIFICATION, REGRESSION, no_weights
+from sagespark.algorithms.supervised import CLASSIFICATION, REGRESSION
 from sagespark.algorithms.xgboost_hyperparameters import (
     BINARY,
     HYPERPARAMETERS,
@@ -89,16 +90,16 @@ FIXED: tuple[FixedParam, ...] = (
 """Params of MLlib's gradient boosted trees that XGBoost lacks."""
 
 
-def _with_objectives(default: str | None, choices: tuple[str, ...], doc: str) -> tuple[Hyperparameter, ...]:
+def _with_objectives(choices: tuple[str, ...], doc: str, **how: Any) -> tuple[Hyperparameter, ...]:
     return tuple(
-        replace(h, default=default, choices=choices, doc=doc) if h.wire == "objective" else h for h in HYPERPARAMETERS
+        replace(h, default=None, choices=choices, doc=doc, **how) if h.wire == "objective" else h
+        for h in HYPERPARAMETERS
     )
 
 
 CLASSIFIER = replace(
     XGBOOST,
     hyperparameters=_with_objectives(
-        None,
         (*BINARY, *MULTICLASS),
         "What is minimized; unset: 'binary:logistic' for two classes, 'multi:softprob' for more.",
     ),
@@ -108,7 +109,7 @@ CLASSIFIER = replace(
 """The row of the classifier."""
 REGRESSOR = replace(
     XGBOOST,
-    hyperparameters=_with_objectives("reg:squarederror", NUMBERS, "What is minimized."),
+    hyperparameters=_with_objectives(NUMBERS, "What is minimized; unset: 'reg:squarederror'."),
     outputs=REGRESSION,
     fixed=(*FIXED, FixedParam("lossType", "squared", f"{_OWN}; objective is the loss")),
 )
@@ -116,9 +117,11 @@ REGRESSOR = replace(
 RANKER = replace(
     XGBOOST,
     input_params=("featuresCol", "labelCol", "qidCol"),
-    hyperparameters=_with_objectives("rank:ndcg", RANKING, "What is minimized; unset: 'rank:ndcg' is sent."),
+    hyperparameters=_with_objectives(
+        RANKING, "What is minimized; unset: 'rank:ndcg' is sent.", required=True, send="rank:ndcg"
+    ),
     outputs=REGRESSION,
-    fixed=(no_weights("XGBoost ranks queries, whose rows share one weight:"),),
+    fixed=(FixedParam("weightCol", None, "XGBoost weighs queries, not rows"),),
     training_content_type="text/libsvm",
 )
 """The row of the ranker."""

@@ -112,3 +112,28 @@ def _updaters(given: frozenset[str], values: Mapping[str, Any]) -> list[str]:
     if len(given & _BUILDERS) > 1:
         problems.append(f"updater may hold one that grows trees, but got {', '.join(sorted(given & _BUILDERS))}")
     return problems
+
+
+DEFAULT_METRICS: Mapping[str, str] = {
+    "reg:squarederror": "rmse",
+    "reg:linear": "rmse",
+    "reg:logistic": "rmse",
+    "reg:squaredlogerror": "rmsle",
+    "reg:absoluteerror": "mae",
+    "reg:pseudohubererror": "mphe",
+    "reg:gamma": "gamma-nloglik",
+    # XGBoost's own name of tweedie's holds a number, which the container does not take.
+    "reg:tweedie": "rmse",
+    "count:poisson": "poisson-nloglik",
+    "survival:aft": "aft-nloglik",
+    "survival:cox": "cox-nloglik",
+    "binary:logistic": "logloss",
+    "binary:logitraw": "logloss",
+    "binary:hinge": "error",
+    "multi:softmax": "merror",
+    "multi:softprob": "mlogloss",
+    "rank:ndcg": "ndcg",
+    "rank:pairwise": "ndcg",
+    "rank:map": "map",
+}
+"""Metric by objective; the container stops early by a metric that it is given, and by no other."""

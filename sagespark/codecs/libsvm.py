@@ -8,7 +8,8 @@ entries by increasing index, counted from 0::
     2 qid:7 0:1 1:nan               a row of query 7
 
 What is not written is no zero but absent: XGBoost takes it for a missing value. A dense row is therefore written with
-all its elements, zeros among them, and NaN as ``nan``.
+all its elements, zeros among them. NaN, written as ``nan``, is absent too; it still tells an index, and so the width:
+where no row has the last feature, the first row is written with ``nan`` there.
 Sources: XGBoost's "Text Input Format of DMatrix"; Amazon SageMaker developer guide, "XGBoost algorithm".
 """
 
@@ -62,13 +63,14 @@ class Libsvm:
                 contentType=self.content_type,
             )
         out = []
+        features = _told(features)
         for part in _parts(features):
             lines = [_lead(lead[part]), _entries(features[part])]
             out.append(text.content(pc.binary_join_element_wise(pc.binary_join_element_wise(*lines, ""), "\n", "")))
         return b"".join(out)
 
     def decode(self, body: Buffer, *, width: int | None = None, label_size: int | None = None) -> Rows:
-        """Return the rows as a Csr of float32.
+        """Return the rows as a Csr of float32, without entries that are NaN.
 
         Parameters
         ----------
@@ -104,6 +106,23 @@ class Libsvm:
         raise CodecError(
             "LibSVM carries rows, not predictions: accept application/json or text/csv", contentType=self.content_type
         )
+
+
+def _told(features: Matrix) -> Matrix:
+    """Return the rows with an element in the last column, so that the text tells their width."""
+    if isinstance(features, Mixed):
+        return features if len(features.dense) else Mixed(features.is_sparse, features.dense, _last(features.sparse))
+    return _last(features) if isinstance(features, Csr) else features
+
+
+def _last(rows: Csr) -> Csr:
+    count, width = rows.shape
+    if not count or not width or (len(rows.indices) and int(rows.indices.max()) == width - 1):
+        return rows
+    at = int(rows.indptr[1])
+    indptr = rows.indptr + 1
+    indptr[0] = 0
+    return Csr(indptr, np.insert(rows.indices, at, width - 1), np.insert(rows.values, at, np.nan), width)
 
 
 def _parts(features: Matrix) -> Iterator[slice]:

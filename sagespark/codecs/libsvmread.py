@@ -197,6 +197,10 @@ def _features(
     with np.errstate(over="ignore"):
         values = numbers[follows].astype(np.float32)
     size = (int(found.max()) + 1 if len(found) else 0) if width is None else width
+    present = ~np.isnan(values)
+    if not present.all():
+        counts = np.bincount(place[at][present], minlength=n)
+        found, values = found[present], values[present]
     return Csr(np.concatenate([[0], np.cumsum(counts)]), found, values, size)
 
 

@@ -45,6 +45,7 @@ def frame_layout(
         weightCol=stage._value("weightCol") if labels else None,
         qidCol=stage._value("qidCol") if labels else None,
         labelKind=stage._labelKind,
+        numClasses=stage._classes(),
         vectorFormat=stage._value("vectorFormat") or "auto",
         missing="refuse" if spec is None else spec.missing,
     )

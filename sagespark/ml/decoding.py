@@ -50,7 +50,7 @@ def chosen(probabilities: NDArray[np.float64], thresholds: NDArray[np.float64]) 
 
 
 def of_probability(positive: NDArray[Any]) -> Fields:
-    """Return the columns of two classes from the probability p of class 1, shape (n,): r = (-z, z), z = log(p/(1-p))."""
+    """Return the columns of two classes from the probability p of class 1, shape (n,): r = (-z, z), z = logit(p)."""
     p = positive.astype(np.float64)
     with np.errstate(divide="ignore"):
         margin = np.log(p) - np.log1p(-p)
@@ -58,7 +58,7 @@ def of_probability(positive: NDArray[Any]) -> Fields:
 
 
 def of_margin(margin: NDArray[Any]) -> Fields:
-    """Return the columns of two classes from the log-odds z of class 1, shape (n,): r = (-z, z), p = 1/(1 + exp(-r))."""
+    """Return the columns of two classes from the log-odds z of class 1, shape (n,): r = (-z, z), p = logistic(r)."""
     z = margin.astype(np.float64)
     # tanh neither overflows nor loses the small side: 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2.
     raw = np.column_stack([-z, z])

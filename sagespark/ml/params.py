@@ -144,6 +144,10 @@ class StageParams(Params):
         param = self.getParam(name)
         return self.getOrDefault(param) if self.isDefined(param) else None
 
+    def _classes(self) -> int | None:
+        """Return the number of classes that the Params ask for, None where the labels tell it."""
+        return None
+
     def _given(self) -> dict[str, Any]:
         """Return the values that were set, by Param name, without defaults."""
         return {param.name: value for param, value in self._paramMap.items()}

@@ -122,7 +122,7 @@ def input_rows(spec: AlgorithmSpec) -> tuple[ParamRow, ...]:
         if not channel.required:
             name = f"{channel.name}IndicatorCol"
             doc = f"Boolean column: true rows go to the {channel.name} channel and are not trained on."
-            rows.append(ParamRow(name, doc, to.Column(name), "str", onModel="no"))
+            rows.append(ParamRow(name, doc, to.Column(name), "str"))
     return tuple(rows)
 
 

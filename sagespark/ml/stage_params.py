@@ -1,7 +1,8 @@
 """Params of every estimator and model, each made from its rows.
 
 ``stage_params.pyi`` says the same for editors and type checkers; ``python -m sagespark.ml.stubs`` writes it anew.
-Only the ``HasX`` mixins are here that the stage honours: MLlib's OneVsRest looks at them.
+Only the ``HasX`` mixins are here that the stage honours: MLlib's OneVsRest looks at them. Their order is that of the
+classes of MLlib that stand beside them.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ from pyspark.ml.param.shared import (
     HasMaxIter,
     HasOutputCol,
     HasPredictionCol,
+    HasProbabilityCol,
+    HasRawPredictionCol,
+    HasStepSize,
+    HasThresholds,
     HasTol,
+    HasWeightCol,
 )
 
 from sagespark.algorithms.kmeans import KMEANS
 from sagespark.algorithms.lda import LDA
 from sagespark.algorithms.pca import PCA
 from sagespark.algorithms.random_cut_forest import RANDOM_CUT_FOREST
+from sagespark.algorithms.xgboost import CLASSIFIER as XGBOOST_CLASSIFIER
+from sagespark.algorithms.xgboost import RANKER as XGBOOST_RANKER
+from sagespark.algorithms.xgboost import REGRESSOR as XGBOOST_REGRESSOR
 from sagespark.ml.params import StageParams
 from sagespark.ml.rows import algorithm_rows
 from sagespark.ml.rows_generic import GENERIC
@@ -75,3 +84,88 @@ class RandomCutForestModelParams(
     StageParams, HasFeaturesCol, HasLabelCol, rows=algorithm_rows(RANDOM_CUT_FOREST), model=True
 ):
     """Params of a random cut forest's model."""
+
+
+class XGBoostClassifierParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasWeightCol,
+    HasMaxIter,
+    HasStepSize,
+    rows=algorithm_rows(XGBOOST_CLASSIFIER),
+):
+    """Params of the XGBoost classifier."""
+
+
+class XGBoostClassifierModelParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasWeightCol,
+    HasMaxIter,
+    HasStepSize,
+    rows=algorithm_rows(XGBOOST_CLASSIFIER),
+    model=True,
+):
+    """Params of a model of the XGBoost classifier."""
+
+
+class XGBoostRegressorParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasWeightCol,
+    HasMaxIter,
+    HasStepSize,
+    rows=algorithm_rows(XGBOOST_REGRESSOR),
+):
+    """Params of the XGBoost regressor."""
+
+
+class XGBoostRegressorModelParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasWeightCol,
+    HasMaxIter,
+    HasStepSize,
+    rows=algorithm_rows(XGBOOST_REGRESSOR),
+    model=True,
+):
+    """Params of a model of the XGBoost regressor."""
+
+
+class XGBoostRankerParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    rows=algorithm_rows(XGBOOST_RANKER),
+):
+    """Params of the XGBoost ranker."""
+
+
+class XGBoostRankerModelParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    rows=algorithm_rows(XGBOOST_RANKER),
+    model=True,
+):
+    """Params of a model of the XGBoost ranker."""

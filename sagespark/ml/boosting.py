@@ -1,0 +1,371 @@
+"""XGBoost on SageMaker: classifier, regressor and ranker. Users import them from ``classification``, ``regression``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar, NoReturn, Self
+
+import numpy as np
+from pyspark.ml.base import Predictor
+from pyspark.ml.linalg import DenseVector, SparseVector
+from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
+
+from sagespark.algorithms.spec import AlgorithmSpec
+from sagespark.algorithms.xgboost import CLASSIFIER, RANKER, REGRESSOR
+from sagespark.algorithms.xgboost_checks import DEFAULT_METRICS, contradictions
+from sagespark.algorithms.xgboost_hyperparameters import BINARY, MULTICLASS
+from sagespark.aws.session import SageMakerSession
+from sagespark.codecs.libsvm import CONTENT_TYPE as LIBSVM
+from sagespark.core.errors import ValidationError
+from sagespark.data.batches import as_sent
+from sagespark.data.frame import FrameLayout, quoted
+from sagespark.ml.artifact import member
+from sagespark.ml.decoding import Fields, of_labels, of_margin, of_probabilities, of_probability, regressed
+from sagespark.ml.estimator import AlgorithmEstimator
+from sagespark.ml.held_out import HasValidationDataset
+from sagespark.ml.hosting import HostingRecord
+from sagespark.ml.hyperparameters import Inferred
+from sagespark.ml.model import HostedModel
+from sagespark.ml.plan import FrameChannel, Training
+from sagespark.ml.stage_params import (
+    XGBoostClassifierModelParams,
+    XGBoostClassifierParams,
+    XGBoostRankerModelParams,
+    XGBoostRankerParams,
+    XGBoostRegressorModelParams,
+    XGBoostRegressorParams,
+)
+from sagespark.ml.supervised import (
+    ClassifierEstimator,
+    ClassifierModel,
+    PredictorModel,
+    RegressorEstimator,
+    RegressorModel,
+)
+from sagespark.ml.trees import Trees, parse
+from sagespark.ml.vectors import to_row
+
+_ONE_SHARD = 1 << 40
+"""Most bytes of a shard of ranked rows: a query must not be cut in two, so a partition is one object."""
+_SCORE = "score"
+
+
+def several_classes(classes: int) -> str | None:
+    """Return ``num_class``, which only more than two classes have while no objective is set."""
+    return str(classes) if classes > 2 else None
+
+
+def multiclass(classes: int) -> str:
+    """Return ``num_class`` of a multi-class objective, which two classes have too."""
+    return str(max(2, classes))
+
+
+def objective_of(classes: int) -> str:
+    """Return the objective of so many classes."""
+    return "multi:softprob" if classes > 2 else "binary:logistic"
+
+
+def metric_of(classes: int) -> str:
+    """Return the metric of the objective of so many classes."""
+    return DEFAULT_METRICS[objective_of(classes)]
+
+
+class Boosting(HasValidationDataset):
+    """What the three estimators share."""
+
+    supportedFeatureSubsetStrategies: ClassVar[list[str]] = ["all"]
+    """MLlib's name; ``colsampleByNode`` is the share of the features per split."""
+    supportedImpurities: ClassVar[list[str]] = ["variance"]
+    """MLlib's name; ``objective`` and ``gamma`` decide splits."""
+
+    def _channel(self, name: str, layout: FrameLayout, distribution: str) -> FrameChannel:
+        # RecordIO has no place for weights and query ids; LibSVM has both, and keeps zeros apart from missing values.
+        form = LIBSVM if layout.weight or layout.group else self._spec.training_content_type
+        return FrameChannel(name, layout, form, distribution, _ONE_SHARD if layout.group else None)
+
+    def _problems(self) -> list[str]:
+        """Return which hyperparameters do not go together, in words."""
+        given = {h.wire: self._value(h.name) for h in self._spec.params if self.isSet(h.name)}
+        classes = {"num_class": 2} if given.get("objective") in MULTICLASS else {}
+        problems = contradictions({**given, **classes})
+        if "early_stopping_rounds" in given and "validation" not in self._held_out():
+            problems.append(
+                "earlyStoppingRounds stops by the validation channel; give validationIndicatorCol or validationDataset"
+            )
+        return problems
+
+    def _metric(self, objective: str | None) -> dict[str, Inferred]:
+        """Return the metric to stop early by: the container takes none unless it is told."""
+        if not self.isSet("earlyStoppingRounds") or self.isSet("evalMetric"):
+            return {}
+        if objective is None:
+            return {"eval_metric": Inferred("classes", metric_of)}
+        return {"eval_metric": Inferred("width", partial(_constant, DEFAULT_METRICS[objective]))}
+
+
+def _constant(value: str, _: Any) -> str:
+    return value
+
+
+class BoostingModel(PredictorModel):
+    """What the three models share."""
+
+    _response: ClassVar[tuple[str, ...]] = (_SCORE,)
+    supportedFeatureSubsetStrategies: ClassVar[list[str]] = Boosting.supportedFeatureSubsetStrategies
+    """MLlib's name."""
+    supportedImpurities: ClassVar[list[str]] = Boosting.supportedImpurities
+    """MLlib's name."""
+
+    @property
+    def numFeatures(self) -> int:
+        """Number of features that the model takes. Reads the artifact once per process: GetObject."""
+        return self._trees().numFeatures
+
+    @property
+    def featureImportances(self) -> SparseVector:
+        """Each feature's share of the gain of all splits (XGBoost's ``total_gain``), of sum 1. Reads the artifact.
+
+        Raises
+        ------
+        ValidationError
+            If the model is linear, or only its endpoint is known.
+        """
+        shares = self._trees().importances()
+        at = np.flatnonzero(shares)
+        return SparseVector(len(shares), at, shares[at])
+
+    @property
+    def getNumTrees(self) -> int:
+        """Number of trees; of several classes each round grows one per class. Reads the artifact."""
+        return len(self._trees().trees)
+
+    @property
+    def totalNumNodes(self) -> int:
+        """Number of nodes of all trees. Reads the artifact."""
+        return self._trees().nodes()
+
+    @property
+    def treeWeights(self) -> list[float]:
+        """What each tree's answer is multiplied by: 1, but for booster 'dart'. Reads the artifact."""
+        return [float(weight) for weight in self._trees().weights]
+
+    @property
+    def trees(self) -> list[dict[str, Any]]:
+        """The trees, each as XGBoost's model format has it: arrays by name. Reads the artifact."""
+        return [dict(tree) for tree in self._trees().trees]
+
+    @property
+    def toDebugString(self) -> str:
+        """All trees in words. Reads the artifact."""
+        return self._trees().text()
+
+    def predictLeaf(self, value: Any) -> DenseVector:
+        """Return the node at which a vector ends in each tree, as XGBoost counts nodes. Asks no endpoint.
+
+        Parameters
+        ----------
+        value : Vector, sequence of numbers or ndarray of shape (numFeatures,)
+
+        Raises
+        ------
+        DataError
+            If it has another width.
+        ValidationError
+            If the model is linear, or only its endpoint is known.
+        """
+        trees, layout = self._trees(), self._driver_layout()
+        sent: Any = as_sent(to_row(value, width=trees.numFeatures, missing=layout.missing), layout)
+        row = sent
+        if not isinstance(sent, np.ndarray):
+            row = np.full((1, trees.numFeatures), np.nan, np.float32)
+            row[0, sent.indices] = sent.values
+        return DenseVector(trees.leaves(row[0]))
+
+    def evaluateEachIteration(self, dataset: DataFrame, *loss: Any) -> NoReturn:
+        """Refuse: an endpoint answers with all trees.
+
+        Raises
+        ------
+        ValidationError
+            Always, with the way to such numbers.
+        """
+        raise ValidationError(
+            "SageMaker's XGBoost answers with all trees, not with the first ones; the metrics after each round are "
+            "those of the validation channel (validationIndicatorCol, evalMetric), which a Listener hears of",
+            "evaluateEachIteration",
+        )
+
+    def _trees(self) -> Trees:
+        record = self._hosting()
+        found: Trees = record.cached("trees", lambda: _read(record))
+        return found
+
+    def setLeafCol(self, value: str) -> Self:
+        """Set ``leafCol``, of which only MLlib's default is accepted: answers hold no leaves."""
+        return self._set(leafCol=value)
+
+
+def _read(record: HostingRecord) -> Trees:
+    if record.modelData is None:
+        raise ValidationError("only the model's endpoint is known, not its artifact", "trees")
+    return parse(member(record.session, record.modelData, "xgboost-model"))
+
+
+class XGBoostClassificationModel(XGBoostClassifierModelParams, BoostingModel, ClassifierModel):
+    """A classifier of XGBoost on SageMaker, with the members of ``pyspark.ml.classification.GBTClassificationModel``.
+
+    ``transform`` adds ``rawPredictionCol``, ``probabilityCol`` (Vectors of length numClasses) and ``predictionCol``
+    (double). Raw scores are log-odds for two classes, (-z, z), and the logarithms of the probabilities for more. The
+    objectives 'multi:softmax' and 'binary:hinge' answer the class alone: both Vectors are then 1 at the class told.
+    """
+
+    __module__ = "sagespark.ml.classification"
+    _spec: ClassVar[AlgorithmSpec] = CLASSIFIER
+    supportedLossTypes: ClassVar[list[str]] = ["logistic"]
+    """MLlib's name; ``objective`` is the loss."""
+
+    @property
+    def numClasses(self) -> int:
+        """Number of classes."""
+        given = self._hosting().hyperparameters
+        if given:
+            return int(given.get("num_class", 2))
+        return max(2, self._trees().numClasses)
+
+    def _objective(self) -> str:
+        given = self._hosting().hyperparameters.get("objective")
+        return given or self._trees().objective
+
+    def _decode(self) -> Callable[[Fields], Fields]:
+        return partial(scored, self._objective(), self.numClasses)
+
+
+class XGBoostRegressionModel(XGBoostRegressorModelParams, BoostingModel, RegressorModel):
+    """A regressor of XGBoost on SageMaker, with the members of ``pyspark.ml.regression.GBTRegressionModel``."""
+
+    __module__ = "sagespark.ml.regression"
+    _spec: ClassVar[AlgorithmSpec] = REGRESSOR
+    supportedLossTypes: ClassVar[list[str]] = ["squared"]
+    """MLlib's name; ``objective`` is the loss."""
+
+    def _decode(self) -> Callable[[Fields], Fields]:
+        return partial(regressed, _SCORE)
+
+
+class XGBoostRankerModel(XGBoostRankerModelParams, BoostingModel):
+    """A ranker of XGBoost on SageMaker: the larger ``predictionCol`` (double), the higher a row ranks in its query."""
+
+    __module__ = "sagespark.ml.regression"
+    _spec: ClassVar[AlgorithmSpec] = RANKER
+
+    def _decode(self) -> Callable[[Fields], Fields]:
+        return partial(regressed, _SCORE)
+
+
+class XGBoostClassifier(XGBoostClassifierParams, Boosting, ClassifierEstimator[XGBoostClassificationModel]):
+    """XGBoost's classifier on SageMaker, with the Params of ``pyspark.ml.classification.GBTClassifier`` and AWS's own.
+
+    Params are MLlib's ``maxIter stepSize maxDepth maxBins subsamplingRate``, then every hyperparameter of AWS's
+    container in camelCase; ``explainParams()`` lists them. Labels are 0, 1, ..., K - 1; K comes from the label column's
+    ML attributes, else from the rows. ``validationIndicatorCol`` or ``validationDataset=`` give the validation channel,
+    by which ``earlyStoppingRounds`` stops.
+
+    NaN in the features is a missing value, which XGBoost learns from. Up to 1,024 features rows travel dense, and zeros
+    are zeros. Above, all rows travel sparse, and a zero is missing too, whichever kind of Vector holds it.
+
+    Examples
+    --------
+    >>> from pyspark.ml.linalg import Vectors                                                    # doctest: +SKIP
+    >>> df = spark.createDataFrame([(1.0, Vectors.dense(1.0)), (0.0, Vectors.dense(0.0))], ["label", "features"])
+    >>> with XGBoostClassifier(maxIter=5, maxDepth=2, minChildWeight=0).fit(df) as model:
+    ...     model.transform(df).show()
+    """
+
+    __module__ = "sagespark.ml.classification"
+    _spec: ClassVar[AlgorithmSpec] = CLASSIFIER
+    _model_class: ClassVar[type[HostedModel]] = XGBoostClassificationModel
+    supportedLossTypes: ClassVar[list[str]] = XGBoostClassificationModel.supportedLossTypes
+    """MLlib's name; ``objective`` is the loss."""
+
+    def _classes(self) -> int | None:
+        return 2 if self._value("objective") in BINARY else None
+
+    def _inferred(self) -> Mapping[str, Inferred]:
+        objective = self._value("objective")
+        found = self._metric(objective)
+        if objective is None:
+            found["objective"] = Inferred("classes", objective_of)
+            found["num_class"] = Inferred("classes", several_classes)
+        elif objective in MULTICLASS:
+            found["num_class"] = Inferred("classes", multiclass)
+        return found
+
+    def _training(self, session: SageMakerSession, schema: StructType) -> tuple[Training | None, list[str]]:
+        return _with(self._problems(), super()._training(session, schema))
+
+
+class XGBoostRegressor(XGBoostRegressorParams, Boosting, RegressorEstimator[XGBoostRegressionModel]):
+    """XGBoost's regressor on SageMaker, with the Params of ``pyspark.ml.regression.GBTRegressor`` and AWS's own.
+
+    ``objective`` is 'reg:squarederror' unless it is set; `XGBoostClassifier` tells of missing values and validation.
+    With 'survival:aft' every label is its own interval: nothing is censored.
+    """
+
+    __module__ = "sagespark.ml.regression"
+    _spec: ClassVar[AlgorithmSpec] = REGRESSOR
+    _model_class: ClassVar[type[HostedModel]] = XGBoostRegressionModel
+    supportedLossTypes: ClassVar[list[str]] = XGBoostRegressionModel.supportedLossTypes
+    """MLlib's name; ``objective`` is the loss."""
+
+    def _inferred(self) -> Mapping[str, Inferred]:
+        return self._metric(self._value("objective") or "reg:squarederror")
+
+    def _training(self, session: SageMakerSession, schema: StructType) -> tuple[Training | None, list[str]]:
+        return _with(self._problems(), super()._training(session, schema))
+
+
+class XGBoostRanker(
+    XGBoostRankerParams, Boosting, AlgorithmEstimator[XGBoostRankerModel], Predictor[XGBoostRankerModel]
+):
+    """XGBoost's ranker on SageMaker: learns the order of the rows of each query.
+
+    ``qidCol`` names the column of query ids, whole numbers; ``labelCol`` is the relevance, the higher the better. Rows
+    are sorted by query while they are staged, so that a query's rows stand together in one object, and travel as LibSVM
+    (``qid:``): it is the one format of AWS's container that carries queries.
+    """
+
+    __module__ = "sagespark.ml.regression"
+    _spec: ClassVar[AlgorithmSpec] = RANKER
+    _model_class: ClassVar[type[HostedModel]] = XGBoostRankerModel
+
+    def _inferred(self) -> Mapping[str, Inferred]:
+        return self._metric(self._value("objective") or "rank:ndcg")
+
+    def _training(self, session: SageMakerSession, schema: StructType) -> tuple[Training | None, list[str]]:
+        problems = self._problems()
+        if not self._value("qidCol"):
+            problems.append("qidCol must name the column of query ids, whose rows are ranked among each other")
+        return _with(problems, super()._training(session, schema))
+
+    def _frames(self, dataset: DataFrame) -> Mapping[str, DataFrame]:
+        # A range of ids per partition: no query is in two, and ids increase over all shards.
+        return {name: frame.orderBy(quoted(self._value("qidCol"))) for name, frame in self._split(dataset).items()}
+
+
+def _with(problems: list[str], planned: tuple[Training | None, list[str]]) -> tuple[Training | None, list[str]]:
+    training, more = planned
+    return (None if problems else training), [*problems, *more]
+
+
+def scored(objective: str, classes: int, fields: Fields) -> Fields:
+    """Return the columns of a classifier from XGBoost's prediction, whose meaning the objective tells."""
+    score = fields[_SCORE]
+    if objective == "binary:logitraw":
+        return of_margin(score)
+    if objective in ("binary:hinge", "multi:softmax"):
+        return of_labels(score, classes)
+    if objective == "binary:logistic":
+        return of_probability(score)
+    return of_probabilities(score)
