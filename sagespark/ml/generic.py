@@ -64,7 +64,8 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
     ----------
     channels : dict of str to DataFrame, str or TrainingInput
         Data by channel: DataFrames are staged, S3 URIs (objects or prefixes) are passed on; a `TrainingInput` says how
-        a channel differs from the others. The DataFrame given to ``fit`` is the channel ``train``; ``fit()`` without one takes the channels alone. No Param: not saved.
+        a channel differs from the others. The DataFrame given to ``fit`` is the channel ``train``; ``fit()`` without
+        one takes the channels alone. No Param: not saved.
     sagemakerSession, listeners
         As for every stage.
     **params
@@ -129,7 +130,7 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
         values, image = self._values(), self._value("imageUri")
         problems = [] if image else ["imageUri must be set to the image that trains and serves"]
         spec = algorithm_of(image) if image else None
-        channels, more = self._channels(schema, spec, form)
+        channels, more = self._channels(schema, spec)
         problems += more
         _, more = output_columns(self, schema, self._outputs())
         problems += more

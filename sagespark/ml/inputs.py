@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StructType
 
+from sagespark.algorithms.hyperparameter import Range
 from sagespark.algorithms.spec import AlgorithmSpec
 from sagespark.core.errors import ValidationError
 from sagespark.core.s3uri import S3Uri
@@ -30,7 +31,7 @@ _RULES: dict[str, Any] = {
     "distribution": to.Choice("distribution", DISTRIBUTIONS),
     "compression": to.Choice("compression", ("None", "Gzip")),
     "recordWrapping": to.Choice("recordWrapping", ("None", "RecordIO")),
-    "shuffleSeed": to.Number("shuffleSeed", to.Range(0, 2**63 - 1), whole=True),
+    "shuffleSeed": to.Number("shuffleSeed", Range(0, 2**63 - 1), whole=True),
     "instanceGroups": to.Strings("instanceGroups"),
     "s3DataType": to.Choice("s3DataType", DATA_TYPES),
     "attributeNames": to.Strings("attributeNames"),

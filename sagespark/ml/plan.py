@@ -16,7 +16,7 @@ from sagespark.core.errors import ValidationError
 from sagespark.core.s3uri import S3Uri
 from sagespark.ml import requests
 from sagespark.ml.deferred import Deferred, Value, fill, find
-from sagespark.ml.requests import ChannelOptions, Hosting, Request, Scope
+from sagespark.ml.requests import PLAIN, ChannelOptions, Hosting, Request, Scope
 
 if TYPE_CHECKING:
     from sagespark.data.frame import FrameLayout
@@ -48,7 +48,7 @@ class FrameChannel:
     contentType: str
     distribution: str
     maxShardBytes: int | None = None
-    options: ChannelOptions = ChannelOptions()
+    options: ChannelOptions = PLAIN
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class UriChannel:
     uri: S3Uri
     contentType: str | None
     distribution: str
-    options: ChannelOptions = ChannelOptions()
+    options: ChannelOptions = PLAIN
 
 
 Channel = FrameChannel | UriChannel

@@ -74,6 +74,10 @@ class ChannelOptions:
     attributeNames: tuple[str, ...] = ()
 
 
+PLAIN = ChannelOptions()
+"""A channel with nothing special."""
+
+
 def channel(
     name: str,
     uri: Value,
@@ -84,7 +88,7 @@ def channel(
     options: ChannelOptions | None = None,
 ) -> Request:
     """Return one entry of ``InputDataConfig``; ``manifest`` tells a manifest from a prefix."""
-    more = options or ChannelOptions()
+    more = options or PLAIN
     source = compact(
         {
             "S3DataType": more.s3DataType or ("ManifestFile" if manifest else "S3Prefix"),
