@@ -59,7 +59,14 @@ def test_names_at_the_top() -> None:
     assert sagespark.__version__ not in ("", "0")
     with pytest.raises(AttributeError, match="has no attribute 'KMeans'; it has LocalSageMaker"):
         _ = sagespark.KMeans
-    assert set(ml.__all__) == {"SageMakerEstimator", "SageMakerModel", "delete"}
+    assert set(ml.__all__) == {
+        "Deserializer",
+        "SageMakerEstimator",
+        "SageMakerModel",
+        "Serializer",
+        "TrainingInput",
+        "delete",
+    }
     for name in ml.__all__:
         assert getattr(ml, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'KMean'"):
