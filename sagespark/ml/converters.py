@@ -194,6 +194,47 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True)
+class ScriptHyperparameters:
+    """Hyperparameters of a script: values of JSON, kept as they are."""
+
+    name: str
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        """Return the dict."""
+        if not isinstance(value, Mapping) or not all(isinstance(k, str) and k for k in value):
+            raise TypeError(f"{self.name} must be a dict with strings as keys, but got {value!r}")
+        own = [key for key in value if key.startswith("sagemaker_") and key not in _SCRIPT_SWITCHES]
+        if own:
+            raise ValueError(f"{self.name} must not name what the training toolkit keeps for itself, but got {own!r}")
+        found = {key: _plain(inner) for key, inner in value.items()}
+        for key, inner in found.items():
+            try:
+                json.dumps(inner, allow_nan=False)
+            except (TypeError, ValueError):
+                raise TypeError(f"{self.name}[{key!r}] must be JSON, but got {inner!r}") from None
+        return found
+
+
+_SCRIPT_SWITCHES = ("sagemaker_torch_distributed_enabled",)
+"""Hyperparameters of the training toolkit that a user may set: PyTorch's launcher on several instances."""
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """A requirements file, or a list of its lines."""
+
+    name: str
+
+    def __call__(self, value: Any) -> str | list[str]:
+        """Return the path, or the list."""
+        if isinstance(value, str) and value:
+            return str(value)
+        if isinstance(value, list | tuple) and value and all(isinstance(v, str) and v.strip() for v in value):
+            return [str(v) for v in value]
+        raise TypeError(f"{self.name} must be a file's path or a list of requirements, but got {value!r}")
+
+
+@dataclass(frozen=True)
 class MetricDefinitions:
     """``MetricDefinitions`` as AWS has them; each regex has one group."""
 

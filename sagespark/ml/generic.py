@@ -123,13 +123,21 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
         return frames if isinstance(dataset, _Channels) else {TRAIN: dataset, **frames}
 
     def _outputs(self) -> tuple[Output, ...]:
+        return outputs(self, self._algorithm(self._value("imageUri")))
+
+    def _image(self, session: SageMakerSession) -> tuple[str, list[str]]:
+        """Return the image that trains, and what keeps it from being known."""
         image = self._value("imageUri")
-        return outputs(self, algorithm_of(image) if image else None)
+        return image or "", [] if image else ["imageUri must be set to the image that trains and serves"]
+
+    def _algorithm(self, image: str | None) -> AlgorithmSpec | None:
+        """Return the built-in algorithm of an image, None where it runs the user's own program."""
+        return algorithm_of(image) if image else None
 
     def _training(self, session: SageMakerSession, schema: StructType) -> tuple[Training | None, list[str]]:
-        values, image = self._values(), self._value("imageUri")
-        problems = [] if image else ["imageUri must be set to the image that trains and serves"]
-        spec = algorithm_of(image) if image else None
+        values = self._values()
+        image, problems = self._image(session)
+        spec = self._algorithm(image)
         channels, more = self._channels(schema, spec)
         problems += more
         _, more = output_columns(self, schema, self._outputs())

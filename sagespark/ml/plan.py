@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sagespark.aws import tags
@@ -85,6 +85,10 @@ class Training:
         For images that are not built-in.
     inputMode : str
         ``TrainingInputMode``.
+    hostingImage : str or None
+        Image that serves; None: ``image`` does both.
+    hostingEnvironment : mapping
+        Of the serving container.
     """
 
     kind: str
@@ -94,6 +98,8 @@ class Training:
     environment: Mapping[str, str]
     metricDefinitions: Sequence[Mapping[str, str]] = ()
     inputMode: str = "File"
+    hostingImage: str | None = None
+    hostingEnvironment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -221,7 +227,13 @@ def make(scope: Scope, stage: str, name: str, training: Training, hosted: bool) 
         metricDefinitions=training.metricDefinitions,
         inputMode=training.inputMode,
     )
-    hosting = requests.hosting(scope, name=name, image=training.image, modelData=requests.artifact(job))
+    hosting = requests.hosting(
+        scope,
+        name=name,
+        image=training.hostingImage or training.image,
+        modelData=requests.artifact(job),
+        environment=training.hostingEnvironment,
+    )
     return Plan(
         stage=stage,
         name=name,

@@ -32,6 +32,7 @@ from sagespark.algorithms.xgboost import RANKER as XGBOOST_RANKER
 from sagespark.algorithms.xgboost import REGRESSOR as XGBOOST_REGRESSOR
 from sagespark.ml.params import StageParams
 from sagespark.ml.rows import algorithm_rows
+from sagespark.ml.rows_frameworks import PYTORCH_VERSION, SCRIPT
 from sagespark.ml.rows_generic import GENERIC
 from sagespark.ml.rows_tuning import TUNING
 
@@ -42,6 +43,22 @@ class SageMakerParams(StageParams, HasFeaturesCol, HasPredictionCol, rows=GENERI
 
 class SageMakerModelParams(StageParams, HasFeaturesCol, HasPredictionCol, rows=GENERIC, model=True):
     """Params of a model of any image."""
+
+
+class FrameworkParams(SageMakerParams, rows=SCRIPT):
+    """Params of an estimator that runs a script."""
+
+
+class FrameworkModelParams(SageMakerModelParams, rows=SCRIPT, model=True):
+    """Params of a model that a script serves."""
+
+
+class HuggingFaceParams(FrameworkParams, rows=(PYTORCH_VERSION,)):
+    """Params of a script in Hugging Face's images."""
+
+
+class HuggingFaceModelParams(FrameworkModelParams, rows=(PYTORCH_VERSION,), model=True):
+    """Params of a model in Hugging Face's images."""
 
 
 class TunerParams(StageParams, rows=TUNING):

@@ -45,7 +45,8 @@ def classes() -> list[type[StageParams]]:
 
 def stub() -> str:
     """Return the stub's text."""
-    mixins = sorted({b.__name__ for cls in classes() for b in cls.__bases__ if b is not StageParams})
+    own = {StageParams, *classes()}
+    mixins = sorted({b.__name__ for cls in classes() for b in cls.__bases__ if b not in own})
     parts = [_HEAD.format(mixins="\n".join(f"    {name}," for name in mixins))]
     for cls in classes():
         bases = ", ".join(b.__name__ for b in cls.__bases__)

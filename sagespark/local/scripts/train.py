@@ -75,9 +75,9 @@ def run() -> None:
     environment.update(settings.variables(values, own, str(folder)))
     for place in ("model", "output/data", "output/intermediate"):
         (layout.base() / place).mkdir(parents=True, exist_ok=True)
-    command = _command(folder, str(program), own, code.interpreter(folder))
+    command = _command(folder, str(program), own, code.interpreter(folder)) + settings.arguments(values)
     print("Invoking script with the following command:\n\n" + " ".join(map(shlex.quote, command)) + "\n", flush=True)
-    _execute([*command, *settings.arguments(values)], folder, environment)
+    _execute(command, folder, environment)
 
 
 def _command(folder: Path, program: str, own: dict[str, Any], python: str) -> list[str]:
