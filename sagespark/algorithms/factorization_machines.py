@@ -22,6 +22,8 @@ BINARY, REGRESSOR_TYPE = "binary_classifier", "regressor"
 """Values of ``predictor_type``."""
 PARTS = {"bias": "the intercept", "linear": "the linear weights", "factors": "the factors"}
 """The three groups of weights, as hyperparameters call them."""
+SYMBOL_FILE, PARAMS_FILE = "symbol.json", "params"
+"""Members of the ZIP ``model_algo-1``."""
 
 _POSITIVE, _FROM_ZERO = Range(1), Range(0)
 _WIDE = Tunable("Continuous", 1e-8, 512)

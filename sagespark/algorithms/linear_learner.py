@@ -33,6 +33,9 @@ CRITERIA = (
 )
 """Values of ``binary_classifier_model_selection_criteria``."""
 
+SYMBOL_FILE, PARAMS_FILE, MORE_FILE = "mx-mod-symbol.json", "mx-mod-0000.params", "additional-params.json"
+"""Members of the ZIP ``model_algo-1``."""
+
 _AUTO = ("auto",)
 _POSITIVE = Range(0, low_open=True)
 _SHARE = Range(0, 1, low_open=True, high_open=True)
@@ -313,11 +316,7 @@ LINEAR_CLASSIFIER = replace(
         *_MULTICLASS,
     ),
     outputs=CLASSIFICATION,
-    fixed=(
-        *_FIXED,
-        *_BOUNDS,
-        FixedParam("threshold", 0.5, "SageMaker sets the threshold itself; thresholds sets it for both classes"),
-    ),
+    fixed=(*_FIXED, *_BOUNDS),
 )
 """The row of the classifier."""
 LINEAR_REGRESSOR = replace(

@@ -3,5 +3,14 @@
 from __future__ import annotations
 
 from sagespark.ml.boosting import XGBoostClassificationModel, XGBoostClassifier
+from sagespark.ml.factorization import FactorizationMachinesClassificationModel, FactorizationMachinesClassifier
+from sagespark.ml.linear import LinearLearnerClassificationModel, LinearLearnerClassifier
 
-__all__ = ["XGBoostClassificationModel", "XGBoostClassifier"]
+__all__ = [
+    "FactorizationMachinesClassificationModel",
+    "FactorizationMachinesClassifier",
+    "LinearLearnerClassificationModel",
+    "LinearLearnerClassifier",
+    "XGBoostClassificationModel",
+    "XGBoostClassifier",
+]

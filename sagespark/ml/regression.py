@@ -3,5 +3,16 @@
 from __future__ import annotations
 
 from sagespark.ml.boosting import XGBoostRanker, XGBoostRankerModel, XGBoostRegressionModel, XGBoostRegressor
+from sagespark.ml.factorization import FactorizationMachinesRegressionModel, FactorizationMachinesRegressor
+from sagespark.ml.linear import LinearLearnerRegressionModel, LinearLearnerRegressor
 
-__all__ = ["XGBoostRanker", "XGBoostRankerModel", "XGBoostRegressionModel", "XGBoostRegressor"]
+__all__ = [
+    "FactorizationMachinesRegressionModel",
+    "FactorizationMachinesRegressor",
+    "LinearLearnerRegressionModel",
+    "LinearLearnerRegressor",
+    "XGBoostRanker",
+    "XGBoostRankerModel",
+    "XGBoostRegressionModel",
+    "XGBoostRegressor",
+]

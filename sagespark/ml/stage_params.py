@@ -9,22 +9,30 @@ from __future__ import annotations
 
 from pyspark.ml.param.shared import (
     HasCheckpointInterval,
+    HasElasticNetParam,
     HasFeaturesCol,
+    HasFitIntercept,
     HasInputCol,
     HasLabelCol,
+    HasLoss,
     HasMaxIter,
     HasOutputCol,
     HasPredictionCol,
     HasProbabilityCol,
     HasRawPredictionCol,
+    HasRegParam,
+    HasStandardization,
     HasStepSize,
+    HasThreshold,
     HasThresholds,
     HasTol,
     HasWeightCol,
 )
 
+from sagespark.algorithms.factorization_machines import FM_CLASSIFIER, FM_REGRESSOR
 from sagespark.algorithms.kmeans import KMEANS
 from sagespark.algorithms.lda import LDA
+from sagespark.algorithms.linear_learner import LINEAR_CLASSIFIER, LINEAR_REGRESSOR
 from sagespark.algorithms.pca import PCA
 from sagespark.algorithms.random_cut_forest import RANDOM_CUT_FOREST
 from sagespark.algorithms.xgboost import CLASSIFIER as XGBOOST_CLASSIFIER
@@ -34,6 +42,7 @@ from sagespark.ml.params import StageParams
 from sagespark.ml.rows import algorithm_rows
 from sagespark.ml.rows_frameworks import PYTORCH_VERSION, SCRIPT
 from sagespark.ml.rows_generic import GENERIC
+from sagespark.ml.rows_linear import CLASSES, PENALTIES
 from sagespark.ml.rows_tuning import TUNING
 
 
@@ -186,3 +195,139 @@ class XGBoostRankerModelParams(
     model=True,
 ):
     """Params of a model of the XGBoost ranker."""
+
+
+class LinearLearnerClassifierParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasRegParam,
+    HasTol,
+    HasFitIntercept,
+    HasStandardization,
+    HasElasticNetParam,
+    HasThreshold,
+    rows=(*algorithm_rows(LINEAR_CLASSIFIER), *PENALTIES, *CLASSES),
+):
+    """Params of the linear learner's classifier."""
+
+
+class LinearLearnerClassifierModelParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasRegParam,
+    HasTol,
+    HasFitIntercept,
+    HasStandardization,
+    HasElasticNetParam,
+    HasThreshold,
+    rows=(*algorithm_rows(LINEAR_CLASSIFIER), *PENALTIES, *CLASSES),
+    model=True,
+):
+    """Params of a model of the linear learner's classifier."""
+
+
+class LinearLearnerRegressorParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasRegParam,
+    HasTol,
+    HasFitIntercept,
+    HasStandardization,
+    HasElasticNetParam,
+    HasLoss,
+    rows=(*algorithm_rows(LINEAR_REGRESSOR), *PENALTIES),
+):
+    """Params of the linear learner's regressor."""
+
+
+class LinearLearnerRegressorModelParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasRegParam,
+    HasTol,
+    HasFitIntercept,
+    HasStandardization,
+    HasElasticNetParam,
+    HasLoss,
+    rows=(*algorithm_rows(LINEAR_REGRESSOR), *PENALTIES),
+    model=True,
+):
+    """Params of a model of the linear learner's regressor."""
+
+
+class FactorizationMachinesClassifierParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    HasRegParam,
+    rows=algorithm_rows(FM_CLASSIFIER),
+):
+    """Params of the classifier of factorization machines."""
+
+
+class FactorizationMachinesClassifierModelParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    HasRegParam,
+    rows=algorithm_rows(FM_CLASSIFIER),
+    model=True,
+):
+    """Params of a model of the classifier of factorization machines."""
+
+
+class FactorizationMachinesRegressorParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    HasRegParam,
+    rows=algorithm_rows(FM_REGRESSOR),
+):
+    """Params of the regressor of factorization machines."""
+
+
+class FactorizationMachinesRegressorModelParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    HasRegParam,
+    rows=algorithm_rows(FM_REGRESSOR),
+    model=True,
+):
+    """Params of a model of the regressor of factorization machines."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sagespark.algorithms.factorization_machines import BINARY, REGRESSOR_TYPE
+from sagespark.algorithms.factorization_machines import BINARY, PARAMS_FILE, REGRESSOR_TYPE, SYMBOL_FILE
 from sagespark.codecs import mxmodel
 from sagespark.codecs.base import Buffer
 from sagespark.codecs.matrix import Matrix
@@ -26,7 +26,6 @@ from sagespark.core.errors import CodecError
 from sagespark.local.containers.channels import to_csr
 from sagespark.local.containers.linear_losses import sigmoid
 
-SYMBOL, PARAMS = "symbol.json", "params"
 Floats = NDArray[np.float64]
 
 
@@ -107,7 +106,7 @@ class FactorizationMachine:
         ]
         if self.predictor == BINARY:
             nodes.append(Node("sigmoid", "out", ("margin",)))
-        return mxmodel.dump(nodes, arrays, symbol=SYMBOL, params=PARAMS)
+        return mxmodel.dump(nodes, arrays, symbol=SYMBOL_FILE, params=PARAMS_FILE)
 
     @classmethod
     def load(cls, body: Buffer) -> FactorizationMachine:
@@ -118,7 +117,7 @@ class FactorizationMachine:
         CodecError
             If it is no such file.
         """
-        arrays, nodes, _ = mxmodel.load(body, symbol=SYMBOL, params=PARAMS)
+        arrays, nodes, _ = mxmodel.load(body, symbol=SYMBOL_FILE, params=PARAMS_FILE)
         missing = [name for name in ("w0_weight", "w1_weight", "v") if name not in arrays]
         if missing:
             raise CodecError(

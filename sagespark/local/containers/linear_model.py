@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sagespark.algorithms.linear_learner import BINARY, MULTICLASS, REGRESSOR_TYPE
+from sagespark.algorithms.linear_learner import BINARY, MORE_FILE, MULTICLASS, PARAMS_FILE, REGRESSOR_TYPE, SYMBOL_FILE
 from sagespark.codecs import mxmodel
 from sagespark.codecs.base import Buffer
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
@@ -22,7 +22,6 @@ from sagespark.codecs.mxmodel import Node
 from sagespark.core.errors import CodecError
 from sagespark.local.containers.linear_losses import sigmoid
 
-SYMBOL, PARAMS, MORE = "mx-mod-symbol.json", "mx-mod-0000.params", "additional-params.json"
 Floats = NDArray[np.float64]
 
 
@@ -98,8 +97,10 @@ class LinearModel:
             nodes.append(Node("sigmoid", "out", ("fc0",)))
         told = {"predictor_type": self.predictor, "loss": self.loss, "margin_threshold": self.cut}
         arrays = {"fc0_weight": self.weights, "fc0_bias": self.bias}
-        manifest = {"symbol": SYMBOL, "params": PARAMS, "additional_params": MORE}
-        return mxmodel.dump(nodes, arrays, symbol=SYMBOL, params=PARAMS, more={MORE: told, "manifest.json": manifest})
+        manifest = {"symbol": SYMBOL_FILE, "params": PARAMS_FILE, "additional_params": MORE_FILE}
+        return mxmodel.dump(
+            nodes, arrays, symbol=SYMBOL_FILE, params=PARAMS_FILE, more={MORE_FILE: told, "manifest.json": manifest}
+        )
 
     @classmethod
     def load(cls, body: Buffer) -> LinearModel:
@@ -112,7 +113,7 @@ class LinearModel:
         CodecError
             If it is no such file.
         """
-        arrays, nodes, more = mxmodel.load(body, symbol=SYMBOL, params=PARAMS, more=(MORE,))
+        arrays, nodes, more = mxmodel.load(body, symbol=SYMBOL_FILE, params=PARAMS_FILE, more=(MORE_FILE,))
         weights, bias = arrays.get("fc0_weight"), arrays.get("fc0_bias")
         if weights is None or weights.ndim != 2:
             raise CodecError(
@@ -122,7 +123,7 @@ class LinearModel:
         bias = np.zeros(len(weights), np.float32) if bias is None else bias.reshape(-1)
         if len(bias) != len(weights):
             raise CodecError(f"{len(weights)} rows of weights have {len(bias)} intercepts", contentType=mxmodel.FORMAT)
-        told = more.get(MORE)
+        told = more.get(MORE_FILE)
         told = told if isinstance(told, dict) else {}
         ops = {node.op.lower() for node in nodes}
         logistic = bool(ops & {"sigmoid", "logisticregressionoutput", "activation"})
