@@ -5,13 +5,14 @@
 #   make test-slow    the tests that take minutes
 #   make lint         ruff, mypy --strict, import contracts
 #   make bench        the benchmarks, medians of paired runs
+#   make bench-tuning-jobs  model tuning over XGBoost against its defaults, and what early stopping saves
 #   make emr-bundle   the wheel and the jobs archive that emr/bootstrap.sh takes
 #   make notebooks    run the notebooks and keep their outputs
 #   make clean        remove environments and caches
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test test-4 test-3.5 test-slow lint bench emr-bundle notebooks clean java
+.PHONY: demo test test-4 test-3.5 test-slow lint bench bench-tuning-jobs emr-bundle notebooks clean java
 
 SPARK ?= all
 PYTEST_ARGS ?=
@@ -72,6 +73,9 @@ test-slow: java $(VENV)/.dev
 
 bench: java $(VENV)/.dev
 	@failed=0; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python $$script || failed=1; done; exit $$failed
+
+bench-tuning-jobs: java $(VENV)/.dev
+	$(VENV)/bin/python benchmarks/tuning_jobs/run.py
 
 emr-bundle: $(VENV)/.dev
 	@rm -rf dist && mkdir -p dist
