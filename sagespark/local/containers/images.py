@@ -100,8 +100,8 @@ def _script(uri: str, framework: FrameworkImage) -> Image:
         raise UnknownImage(str(error)) from error
     image = Image(uri, (), (), {}, framework=framework, pin=pin, own=True)
     ready = placed(image, Path(sys.executable), _interpreter_environment())
-    # Until its environment is there, nothing can be run; that there are both programs is known.
-    return ready if pin is None else replace(ready, environment={})
+    # Until its environment is there nothing can be run; that there are both programs is known.
+    return ready if pin is None else replace(ready, environment={}, pin=pin)
 
 
 def placed(image: Image, python: Path, environment: Mapping[str, str]) -> Image:
