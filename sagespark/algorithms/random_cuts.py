@@ -175,7 +175,8 @@ class Forest:
             # Not by BLAS: a row's score must not depend on the rows beside it.
             outside[part] = np.einsum("ij->i", low)
         whole = outside + sides[node]
-        return np.divide(outside, whole, out=np.zeros_like(whole), where=whole > 0)
+        parted: NDArray[np.float64] = np.divide(outside, whole, out=np.zeros_like(whole), where=whole > 0)
+        return parted
 
 
 def grow(points: NDArray[np.float32], sizes: NDArray[np.int64], random: np.random.Generator) -> Forest:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sagespark.algorithms.factorization_machines import FACTORIZATION_MACHINES
 from sagespark.algorithms.kmeans import KMEANS
+from sagespark.algorithms.knn import KNN
 from sagespark.algorithms.lda import LDA
 from sagespark.algorithms.linear_learner import LINEAR_LEARNER
 from sagespark.algorithms.pca import PCA
@@ -19,7 +20,8 @@ from sagespark.algorithms.xgboost import XGBOOST
 from sagespark.core.errors import ValidationError
 
 ALGORITHMS: dict[str, AlgorithmSpec] = {
-    spec.name: spec for spec in (KMEANS, PCA, LDA, XGBOOST, RANDOM_CUT_FOREST, LINEAR_LEARNER, FACTORIZATION_MACHINES)
+    spec.name: spec
+    for spec in (KMEANS, PCA, LDA, XGBOOST, RANDOM_CUT_FOREST, LINEAR_LEARNER, FACTORIZATION_MACHINES, KNN)
 }
 """The algorithms whose rows are declared, by name."""
 

@@ -31,6 +31,8 @@ from pyspark.ml.param.shared import (
 
 from sagespark.algorithms.factorization_machines import FM_CLASSIFIER, FM_REGRESSOR
 from sagespark.algorithms.kmeans import KMEANS
+from sagespark.algorithms.knn import CLASSIFIER as KNN_CLASSIFIER
+from sagespark.algorithms.knn import REGRESSOR as KNN_REGRESSOR
 from sagespark.algorithms.lda import LDA
 from sagespark.algorithms.linear_learner import LINEAR_CLASSIFIER, LINEAR_REGRESSOR
 from sagespark.algorithms.pca import PCA
@@ -331,3 +333,42 @@ class FactorizationMachinesRegressorModelParams(
     model=True,
 ):
     """Params of a model of the regressor of factorization machines."""
+
+
+class KNNClassifierParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    rows=algorithm_rows(KNN_CLASSIFIER),
+):
+    """Params of the classifier by k-nearest neighbours."""
+
+
+class KNNClassifierModelParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    rows=algorithm_rows(KNN_CLASSIFIER),
+    model=True,
+):
+    """Params of a model of the classifier by k-nearest neighbours."""
+
+
+class KNNRegressorParams(
+    StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol, rows=algorithm_rows(KNN_REGRESSOR)
+):
+    """Params of the regressor by k-nearest neighbours."""
+
+
+class KNNRegressorModelParams(
+    StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol, rows=algorithm_rows(KNN_REGRESSOR), model=True
+):
+    """Params of a model of the regressor by k-nearest neighbours."""

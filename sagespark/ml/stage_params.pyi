@@ -3024,7 +3024,18 @@ class RandomCutForestModelParams(StageParams, HasFeaturesCol, HasLabelCol):
     def setVectorFormat(self, value: str | None) -> Self: ...
     def getVolumeSizeInGB(self) -> int: ...
 
-class XGBoostClassifierParams(StageParams, HasProbabilityCol, HasThresholds, HasRawPredictionCol, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasWeightCol, HasMaxIter, HasStepSize):
+class XGBoostClassifierParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasWeightCol,
+    HasMaxIter,
+    HasStepSize,
+):
     aftLossDistribution: Param[str]
     aftLossDistributionScale: Param[float]
     baseScore: Param[float]
@@ -3540,7 +3551,18 @@ class XGBoostClassifierParams(StageParams, HasProbabilityCol, HasThresholds, Has
     def getWeightCol(self) -> str: ...
     def setWeightCol(self, value: str | None) -> Self: ...
 
-class XGBoostClassifierModelParams(StageParams, HasProbabilityCol, HasThresholds, HasRawPredictionCol, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasWeightCol, HasMaxIter, HasStepSize):
+class XGBoostClassifierModelParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasWeightCol,
+    HasMaxIter,
+    HasStepSize,
+):
     aftLossDistribution: Param[str]
     aftLossDistributionScale: Param[float]
     baseScore: Param[float]
@@ -3941,7 +3963,15 @@ class XGBoostClassifierModelParams(StageParams, HasProbabilityCol, HasThresholds
     def getVolumeSizeInGB(self) -> int: ...
     def getWeightCol(self) -> str: ...
 
-class XGBoostRegressorParams(StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasWeightCol, HasMaxIter, HasStepSize):
+class XGBoostRegressorParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasWeightCol,
+    HasMaxIter,
+    HasStepSize,
+):
     aftLossDistribution: Param[str]
     aftLossDistributionScale: Param[float]
     baseScore: Param[float]
@@ -4442,7 +4472,15 @@ class XGBoostRegressorParams(StageParams, HasLabelCol, HasFeaturesCol, HasPredic
     def getWeightCol(self) -> str: ...
     def setWeightCol(self, value: str | None) -> Self: ...
 
-class XGBoostRegressorModelParams(StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasWeightCol, HasMaxIter, HasStepSize):
+class XGBoostRegressorModelParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasWeightCol,
+    HasMaxIter,
+    HasStepSize,
+):
     aftLossDistribution: Param[str]
     aftLossDistributionScale: Param[float]
     baseScore: Param[float]
@@ -5625,7 +5663,22 @@ class XGBoostRankerModelParams(StageParams, HasLabelCol, HasFeaturesCol, HasPred
     def getVolumeSizeInGB(self) -> int: ...
     def getWeightCol(self) -> None: ...
 
-class LinearLearnerClassifierParams(StageParams, HasProbabilityCol, HasThresholds, HasRawPredictionCol, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasRegParam, HasTol, HasFitIntercept, HasStandardization, HasElasticNetParam, HasThreshold):
+class LinearLearnerClassifierParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasRegParam,
+    HasTol,
+    HasFitIntercept,
+    HasStandardization,
+    HasElasticNetParam,
+    HasThreshold,
+):
     accuracyTopK: Param[int]
     aggregationDepth: Param[int]
     balanceMulticlassWeights: Param[bool]
@@ -6085,7 +6138,22 @@ class LinearLearnerClassifierParams(StageParams, HasProbabilityCol, HasThreshold
     def getWeightCol(self) -> None: ...
     def setWeightCol(self, value: None) -> Self: ...
 
-class LinearLearnerClassifierModelParams(StageParams, HasProbabilityCol, HasThresholds, HasRawPredictionCol, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasRegParam, HasTol, HasFitIntercept, HasStandardization, HasElasticNetParam, HasThreshold):
+class LinearLearnerClassifierModelParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasRegParam,
+    HasTol,
+    HasFitIntercept,
+    HasStandardization,
+    HasElasticNetParam,
+    HasThreshold,
+):
     accuracyTopK: Param[int]
     aggregationDepth: Param[int]
     balanceMulticlassWeights: Param[bool]
@@ -6442,7 +6510,19 @@ class LinearLearnerClassifierModelParams(StageParams, HasProbabilityCol, HasThre
     def getWd(self) -> float | Literal["auto"]: ...
     def getWeightCol(self) -> None: ...
 
-class LinearLearnerRegressorParams(StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasRegParam, HasTol, HasFitIntercept, HasStandardization, HasElasticNetParam, HasLoss):
+class LinearLearnerRegressorParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasRegParam,
+    HasTol,
+    HasFitIntercept,
+    HasStandardization,
+    HasElasticNetParam,
+    HasLoss,
+):
     aggregationDepth: Param[int]
     beta1: Param[Any]
     beta2: Param[Any]
@@ -6842,7 +6922,19 @@ class LinearLearnerRegressorParams(StageParams, HasLabelCol, HasFeaturesCol, Has
     def getWeightCol(self) -> None: ...
     def setWeightCol(self, value: None) -> Self: ...
 
-class LinearLearnerRegressorModelParams(StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasRegParam, HasTol, HasFitIntercept, HasStandardization, HasElasticNetParam, HasLoss):
+class LinearLearnerRegressorModelParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasRegParam,
+    HasTol,
+    HasFitIntercept,
+    HasStandardization,
+    HasElasticNetParam,
+    HasLoss,
+):
     aggregationDepth: Param[int]
     beta1: Param[Any]
     beta2: Param[Any]
@@ -7147,7 +7239,18 @@ class LinearLearnerRegressorModelParams(StageParams, HasLabelCol, HasFeaturesCol
     def getWd(self) -> float | Literal["auto"]: ...
     def getWeightCol(self) -> None: ...
 
-class FactorizationMachinesClassifierParams(StageParams, HasProbabilityCol, HasThresholds, HasRawPredictionCol, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasStepSize, HasRegParam):
+class FactorizationMachinesClassifierParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    HasRegParam,
+):
     biasInitMethod: Param[str]
     biasInitScale: Param[float]
     biasInitSigma: Param[float]
@@ -7510,7 +7613,18 @@ class FactorizationMachinesClassifierParams(StageParams, HasProbabilityCol, HasT
     def getWeightCol(self) -> None: ...
     def setWeightCol(self, value: None) -> Self: ...
 
-class FactorizationMachinesClassifierModelParams(StageParams, HasProbabilityCol, HasThresholds, HasRawPredictionCol, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasStepSize, HasRegParam):
+class FactorizationMachinesClassifierModelParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    HasRegParam,
+):
     biasInitMethod: Param[str]
     biasInitScale: Param[float]
     biasInitSigma: Param[float]
@@ -7788,7 +7902,15 @@ class FactorizationMachinesClassifierModelParams(StageParams, HasProbabilityCol,
     def getVolumeSizeInGB(self) -> int: ...
     def getWeightCol(self) -> None: ...
 
-class FactorizationMachinesRegressorParams(StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasStepSize, HasRegParam):
+class FactorizationMachinesRegressorParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    HasRegParam,
+):
     biasInitMethod: Param[str]
     biasInitScale: Param[float]
     biasInitSigma: Param[float]
@@ -8136,7 +8258,15 @@ class FactorizationMachinesRegressorParams(StageParams, HasLabelCol, HasFeatures
     def getWeightCol(self) -> None: ...
     def setWeightCol(self, value: None) -> Self: ...
 
-class FactorizationMachinesRegressorModelParams(StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol, HasMaxIter, HasStepSize, HasRegParam):
+class FactorizationMachinesRegressorModelParams(
+    StageParams,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+    HasMaxIter,
+    HasStepSize,
+    HasRegParam,
+):
     biasInitMethod: Param[str]
     biasInitScale: Param[float]
     biasInitSigma: Param[float]
@@ -8394,6 +8524,816 @@ class FactorizationMachinesRegressorModelParams(StageParams, HasLabelCol, HasFea
     def getTags(self) -> dict[str, str]: ...
     def getTestIndicatorCol(self) -> str | None: ...
     def getTol(self) -> float: ...
+    def getVectorFormat(self) -> str: ...
+    def setVectorFormat(self, value: str | None) -> Self: ...
+    def getVolumeSizeInGB(self) -> int: ...
+    def getWeightCol(self) -> None: ...
+
+class KNNClassifierParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+):
+    checkpointS3Uri: Param[str]
+    deleteStagingData: Param[bool]
+    dimensionReductionTarget: Param[int]
+    dimensionReductionType: Param[str]
+    enableNetworkIsolation: Param[bool]
+    endpointInstanceCount: Param[int]
+    endpointInstanceType: Param[str]
+    endpointPolicy: Param[str]
+    environment: Param[Any]
+    faissIndexIvfNlists: Param[Any]
+    faissIndexPqM: Param[int]
+    featuresCol: Param[str]
+    featuresCols: Param[Any]
+    indexMetric: Param[str]
+    indexType: Param[str]
+    instanceCount: Param[int]
+    instanceType: Param[str]
+    invocationTimeoutInSeconds: Param[float]
+    k: Param[int]
+    keepAlivePeriodInSeconds: Param[int]
+    labelCol: Param[str]
+    maxConcurrentRequests: Param[int]
+    maxPayloadInMB: Param[float]
+    maxRecordsPerRequest: Param[int]
+    maxRetries: Param[int]
+    maxRuntimeInSeconds: Param[int]
+    maxWaitInSeconds: Param[int]
+    miniBatchSize: Param[int]
+    outputKmsKey: Param[str]
+    predictionCol: Param[str]
+    probabilityCol: Param[str]
+    rawPredictionCol: Param[str]
+    sampleSize: Param[int]
+    securityGroupIds: Param[Any]
+    seed: Param[int]
+    subnets: Param[Any]
+    tags: Param[Any]
+    testIndicatorCol: Param[str]
+    thresholds: Param[Any]
+    useSpotInstances: Param[bool]
+    vectorFormat: Param[str]
+    volumeKmsKey: Param[str]
+    volumeSizeInGB: Param[int]
+    weightCol: Param[Any]
+    def __init__(
+        self,
+        *,
+        checkpointS3Uri: str | None = ...,
+        deleteStagingData: bool | None = ...,
+        dimensionReductionTarget: int | None = ...,
+        dimensionReductionType: str | None = ...,
+        enableNetworkIsolation: bool | None = ...,
+        endpointInstanceCount: int | None = ...,
+        endpointInstanceType: str | None = ...,
+        endpointPolicy: str | None = ...,
+        environment: dict[str, str] | None = ...,
+        faissIndexIvfNlists: int | Literal["auto"] | None = ...,
+        faissIndexPqM: int | None = ...,
+        featuresCol: str | None = ...,
+        featuresCols: list[str] | None = ...,
+        indexMetric: str | None = ...,
+        indexType: str | None = ...,
+        instanceCount: int | None = ...,
+        instanceType: str | None = ...,
+        invocationTimeoutInSeconds: float | None = ...,
+        k: int | None = ...,
+        keepAlivePeriodInSeconds: int | None = ...,
+        labelCol: str | None = ...,
+        maxConcurrentRequests: int | None = ...,
+        maxPayloadInMB: float | None = ...,
+        maxRecordsPerRequest: int | None = ...,
+        maxRetries: int | None = ...,
+        maxRuntimeInSeconds: int | None = ...,
+        maxWaitInSeconds: int | None = ...,
+        miniBatchSize: int | None = ...,
+        outputKmsKey: str | None = ...,
+        predictionCol: str | None = ...,
+        probabilityCol: str | None = ...,
+        rawPredictionCol: str | None = ...,
+        sampleSize: int | None = ...,
+        securityGroupIds: list[str] | None = ...,
+        seed: int | None = ...,
+        subnets: list[str] | None = ...,
+        tags: dict[str, str] | None = ...,
+        testIndicatorCol: str | None = ...,
+        thresholds: list[float] | None = ...,
+        useSpotInstances: bool | None = ...,
+        vectorFormat: str | None = ...,
+        volumeKmsKey: str | None = ...,
+        volumeSizeInGB: int | None = ...,
+        weightCol: None = ...,
+        sagemakerSession: SageMakerSession | None = ...,
+        listeners: Sequence[Listener] | None = ...,
+        **kwargs: Any,
+    ) -> None: ...
+    def setParams(
+        self,
+        *,
+        checkpointS3Uri: str | None = ...,
+        deleteStagingData: bool | None = ...,
+        dimensionReductionTarget: int | None = ...,
+        dimensionReductionType: str | None = ...,
+        enableNetworkIsolation: bool | None = ...,
+        endpointInstanceCount: int | None = ...,
+        endpointInstanceType: str | None = ...,
+        endpointPolicy: str | None = ...,
+        environment: dict[str, str] | None = ...,
+        faissIndexIvfNlists: int | Literal["auto"] | None = ...,
+        faissIndexPqM: int | None = ...,
+        featuresCol: str | None = ...,
+        featuresCols: list[str] | None = ...,
+        indexMetric: str | None = ...,
+        indexType: str | None = ...,
+        instanceCount: int | None = ...,
+        instanceType: str | None = ...,
+        invocationTimeoutInSeconds: float | None = ...,
+        k: int | None = ...,
+        keepAlivePeriodInSeconds: int | None = ...,
+        labelCol: str | None = ...,
+        maxConcurrentRequests: int | None = ...,
+        maxPayloadInMB: float | None = ...,
+        maxRecordsPerRequest: int | None = ...,
+        maxRetries: int | None = ...,
+        maxRuntimeInSeconds: int | None = ...,
+        maxWaitInSeconds: int | None = ...,
+        miniBatchSize: int | None = ...,
+        outputKmsKey: str | None = ...,
+        predictionCol: str | None = ...,
+        probabilityCol: str | None = ...,
+        rawPredictionCol: str | None = ...,
+        sampleSize: int | None = ...,
+        securityGroupIds: list[str] | None = ...,
+        seed: int | None = ...,
+        subnets: list[str] | None = ...,
+        tags: dict[str, str] | None = ...,
+        testIndicatorCol: str | None = ...,
+        thresholds: list[float] | None = ...,
+        useSpotInstances: bool | None = ...,
+        vectorFormat: str | None = ...,
+        volumeKmsKey: str | None = ...,
+        volumeSizeInGB: int | None = ...,
+        weightCol: None = ...,
+        sagemakerSession: SageMakerSession | None = ...,
+        listeners: Sequence[Listener] | None = ...,
+        **kwargs: Any,
+    ) -> Self: ...
+    def getCheckpointS3Uri(self) -> str | None: ...
+    def setCheckpointS3Uri(self, value: str | None) -> Self: ...
+    def getDeleteStagingData(self) -> bool: ...
+    def setDeleteStagingData(self, value: bool | None) -> Self: ...
+    def getDimensionReductionTarget(self) -> int | None: ...
+    def setDimensionReductionTarget(self, value: int | None) -> Self: ...
+    def getDimensionReductionType(self) -> str | None: ...
+    def setDimensionReductionType(self, value: str | None) -> Self: ...
+    def getEnableNetworkIsolation(self) -> bool: ...
+    def setEnableNetworkIsolation(self, value: bool | None) -> Self: ...
+    def getEndpointInstanceCount(self) -> int: ...
+    def setEndpointInstanceCount(self, value: int | None) -> Self: ...
+    def getEndpointInstanceType(self) -> str | None: ...
+    def setEndpointInstanceType(self, value: str | None) -> Self: ...
+    def getEndpointPolicy(self) -> str: ...
+    def setEndpointPolicy(self, value: str | None) -> Self: ...
+    def getEnvironment(self) -> dict[str, str]: ...
+    def setEnvironment(self, value: dict[str, str] | None) -> Self: ...
+    def getFaissIndexIvfNlists(self) -> int | Literal["auto"]: ...
+    def setFaissIndexIvfNlists(self, value: int | Literal["auto"] | None) -> Self: ...
+    def getFaissIndexPqM(self) -> int | None: ...
+    def setFaissIndexPqM(self, value: int | None) -> Self: ...
+    def getFeaturesCol(self) -> str: ...
+    def setFeaturesCol(self, value: str | None) -> Self: ...
+    def getFeaturesCols(self) -> list[str] | None: ...
+    def setFeaturesCols(self, value: list[str] | None) -> Self: ...
+    def getIndexMetric(self) -> str: ...
+    def setIndexMetric(self, value: str | None) -> Self: ...
+    def getIndexType(self) -> str: ...
+    def setIndexType(self, value: str | None) -> Self: ...
+    def getInstanceCount(self) -> int: ...
+    def setInstanceCount(self, value: int | None) -> Self: ...
+    def getInstanceType(self) -> str: ...
+    def setInstanceType(self, value: str | None) -> Self: ...
+    def getInvocationTimeoutInSeconds(self) -> float: ...
+    def setInvocationTimeoutInSeconds(self, value: float | None) -> Self: ...
+    def getK(self) -> int | None: ...
+    def setK(self, value: int | None) -> Self: ...
+    def getKeepAlivePeriodInSeconds(self) -> int | None: ...
+    def setKeepAlivePeriodInSeconds(self, value: int | None) -> Self: ...
+    def getLabelCol(self) -> str: ...
+    def setLabelCol(self, value: str | None) -> Self: ...
+    def getMaxConcurrentRequests(self) -> int: ...
+    def setMaxConcurrentRequests(self, value: int | None) -> Self: ...
+    def getMaxPayloadInMB(self) -> float | None: ...
+    def setMaxPayloadInMB(self, value: float | None) -> Self: ...
+    def getMaxRecordsPerRequest(self) -> int | None: ...
+    def setMaxRecordsPerRequest(self, value: int | None) -> Self: ...
+    def getMaxRetries(self) -> int: ...
+    def setMaxRetries(self, value: int | None) -> Self: ...
+    def getMaxRuntimeInSeconds(self) -> int: ...
+    def setMaxRuntimeInSeconds(self, value: int | None) -> Self: ...
+    def getMaxWaitInSeconds(self) -> int | None: ...
+    def setMaxWaitInSeconds(self, value: int | None) -> Self: ...
+    def getMiniBatchSize(self) -> int: ...
+    def setMiniBatchSize(self, value: int | None) -> Self: ...
+    def getOutputKmsKey(self) -> str | None: ...
+    def setOutputKmsKey(self, value: str | None) -> Self: ...
+    def getPredictionCol(self) -> str: ...
+    def setPredictionCol(self, value: str | None) -> Self: ...
+    def getProbabilityCol(self) -> str: ...
+    def setProbabilityCol(self, value: str | None) -> Self: ...
+    def getRawPredictionCol(self) -> str: ...
+    def setRawPredictionCol(self, value: str | None) -> Self: ...
+    def getSampleSize(self) -> int | None: ...
+    def setSampleSize(self, value: int | None) -> Self: ...
+    def getSecurityGroupIds(self) -> list[str] | None: ...
+    def setSecurityGroupIds(self, value: list[str] | None) -> Self: ...
+    def getSeed(self) -> int | None: ...
+    def setSeed(self, value: int | None) -> Self: ...
+    def getSubnets(self) -> list[str] | None: ...
+    def setSubnets(self, value: list[str] | None) -> Self: ...
+    def getTags(self) -> dict[str, str]: ...
+    def setTags(self, value: dict[str, str] | None) -> Self: ...
+    def getTestIndicatorCol(self) -> str | None: ...
+    def setTestIndicatorCol(self, value: str | None) -> Self: ...
+    def getThresholds(self) -> list[float]: ...
+    def setThresholds(self, value: list[float] | None) -> Self: ...
+    def getUseSpotInstances(self) -> bool: ...
+    def setUseSpotInstances(self, value: bool | None) -> Self: ...
+    def getVectorFormat(self) -> str: ...
+    def setVectorFormat(self, value: str | None) -> Self: ...
+    def getVolumeKmsKey(self) -> str | None: ...
+    def setVolumeKmsKey(self, value: str | None) -> Self: ...
+    def getVolumeSizeInGB(self) -> int: ...
+    def setVolumeSizeInGB(self, value: int | None) -> Self: ...
+    def getWeightCol(self) -> None: ...
+    def setWeightCol(self, value: None) -> Self: ...
+
+class KNNClassifierModelParams(
+    StageParams,
+    HasProbabilityCol,
+    HasThresholds,
+    HasRawPredictionCol,
+    HasLabelCol,
+    HasFeaturesCol,
+    HasPredictionCol,
+):
+    dimensionReductionTarget: Param[int]
+    dimensionReductionType: Param[str]
+    enableNetworkIsolation: Param[bool]
+    endpointInstanceCount: Param[int]
+    endpointInstanceType: Param[str]
+    endpointPolicy: Param[str]
+    faissIndexIvfNlists: Param[Any]
+    faissIndexPqM: Param[int]
+    featuresCol: Param[str]
+    featuresCols: Param[Any]
+    indexMetric: Param[str]
+    indexType: Param[str]
+    instanceCount: Param[int]
+    instanceType: Param[str]
+    invocationTimeoutInSeconds: Param[float]
+    k: Param[int]
+    labelCol: Param[str]
+    maxConcurrentRequests: Param[int]
+    maxPayloadInMB: Param[float]
+    maxRecordsPerRequest: Param[int]
+    maxRetries: Param[int]
+    maxRuntimeInSeconds: Param[int]
+    miniBatchSize: Param[int]
+    predictionCol: Param[str]
+    probabilityCol: Param[str]
+    rawPredictionCol: Param[str]
+    sampleSize: Param[int]
+    securityGroupIds: Param[Any]
+    seed: Param[int]
+    subnets: Param[Any]
+    tags: Param[Any]
+    testIndicatorCol: Param[str]
+    thresholds: Param[Any]
+    vectorFormat: Param[str]
+    volumeSizeInGB: Param[int]
+    weightCol: Param[Any]
+    def __init__(
+        self,
+        *,
+        dimensionReductionTarget: int | None = ...,
+        dimensionReductionType: str | None = ...,
+        enableNetworkIsolation: bool | None = ...,
+        endpointInstanceCount: int | None = ...,
+        endpointInstanceType: str | None = ...,
+        endpointPolicy: str | None = ...,
+        faissIndexIvfNlists: int | Literal["auto"] | None = ...,
+        faissIndexPqM: int | None = ...,
+        featuresCol: str | None = ...,
+        featuresCols: list[str] | None = ...,
+        indexMetric: str | None = ...,
+        indexType: str | None = ...,
+        instanceCount: int | None = ...,
+        instanceType: str | None = ...,
+        invocationTimeoutInSeconds: float | None = ...,
+        k: int | None = ...,
+        labelCol: str | None = ...,
+        maxConcurrentRequests: int | None = ...,
+        maxPayloadInMB: float | None = ...,
+        maxRecordsPerRequest: int | None = ...,
+        maxRetries: int | None = ...,
+        maxRuntimeInSeconds: int | None = ...,
+        miniBatchSize: int | None = ...,
+        predictionCol: str | None = ...,
+        probabilityCol: str | None = ...,
+        rawPredictionCol: str | None = ...,
+        sampleSize: int | None = ...,
+        securityGroupIds: list[str] | None = ...,
+        seed: int | None = ...,
+        subnets: list[str] | None = ...,
+        tags: dict[str, str] | None = ...,
+        testIndicatorCol: str | None = ...,
+        thresholds: list[float] | None = ...,
+        vectorFormat: str | None = ...,
+        volumeSizeInGB: int | None = ...,
+        weightCol: None = ...,
+        sagemakerSession: SageMakerSession | None = ...,
+        listeners: Sequence[Listener] | None = ...,
+        **kwargs: Any,
+    ) -> None: ...
+    def setParams(
+        self,
+        *,
+        dimensionReductionTarget: int | None = ...,
+        dimensionReductionType: str | None = ...,
+        enableNetworkIsolation: bool | None = ...,
+        endpointInstanceCount: int | None = ...,
+        endpointInstanceType: str | None = ...,
+        endpointPolicy: str | None = ...,
+        faissIndexIvfNlists: int | Literal["auto"] | None = ...,
+        faissIndexPqM: int | None = ...,
+        featuresCol: str | None = ...,
+        featuresCols: list[str] | None = ...,
+        indexMetric: str | None = ...,
+        indexType: str | None = ...,
+        instanceCount: int | None = ...,
+        instanceType: str | None = ...,
+        invocationTimeoutInSeconds: float | None = ...,
+        k: int | None = ...,
+        labelCol: str | None = ...,
+        maxConcurrentRequests: int | None = ...,
+        maxPayloadInMB: float | None = ...,
+        maxRecordsPerRequest: int | None = ...,
+        maxRetries: int | None = ...,
+        maxRuntimeInSeconds: int | None = ...,
+        miniBatchSize: int | None = ...,
+        predictionCol: str | None = ...,
+        probabilityCol: str | None = ...,
+        rawPredictionCol: str | None = ...,
+        sampleSize: int | None = ...,
+        securityGroupIds: list[str] | None = ...,
+        seed: int | None = ...,
+        subnets: list[str] | None = ...,
+        tags: dict[str, str] | None = ...,
+        testIndicatorCol: str | None = ...,
+        thresholds: list[float] | None = ...,
+        vectorFormat: str | None = ...,
+        volumeSizeInGB: int | None = ...,
+        weightCol: None = ...,
+        sagemakerSession: SageMakerSession | None = ...,
+        listeners: Sequence[Listener] | None = ...,
+        **kwargs: Any,
+    ) -> Self: ...
+    def getDimensionReductionTarget(self) -> int | None: ...
+    def getDimensionReductionType(self) -> str | None: ...
+    def getEnableNetworkIsolation(self) -> bool: ...
+    def getEndpointInstanceCount(self) -> int: ...
+    def setEndpointInstanceCount(self, value: int | None) -> Self: ...
+    def getEndpointInstanceType(self) -> str | None: ...
+    def setEndpointInstanceType(self, value: str | None) -> Self: ...
+    def getEndpointPolicy(self) -> str: ...
+    def setEndpointPolicy(self, value: str | None) -> Self: ...
+    def getFaissIndexIvfNlists(self) -> int | Literal["auto"]: ...
+    def getFaissIndexPqM(self) -> int | None: ...
+    def getFeaturesCol(self) -> str: ...
+    def setFeaturesCol(self, value: str | None) -> Self: ...
+    def getFeaturesCols(self) -> list[str] | None: ...
+    def setFeaturesCols(self, value: list[str] | None) -> Self: ...
+    def getIndexMetric(self) -> str: ...
+    def getIndexType(self) -> str: ...
+    def getInstanceCount(self) -> int: ...
+    def getInstanceType(self) -> str: ...
+    def getInvocationTimeoutInSeconds(self) -> float: ...
+    def setInvocationTimeoutInSeconds(self, value: float | None) -> Self: ...
+    def getK(self) -> int | None: ...
+    def getLabelCol(self) -> str: ...
+    def setLabelCol(self, value: str | None) -> Self: ...
+    def getMaxConcurrentRequests(self) -> int: ...
+    def setMaxConcurrentRequests(self, value: int | None) -> Self: ...
+    def getMaxPayloadInMB(self) -> float | None: ...
+    def setMaxPayloadInMB(self, value: float | None) -> Self: ...
+    def getMaxRecordsPerRequest(self) -> int | None: ...
+    def setMaxRecordsPerRequest(self, value: int | None) -> Self: ...
+    def getMaxRetries(self) -> int: ...
+    def setMaxRetries(self, value: int | None) -> Self: ...
+    def getMaxRuntimeInSeconds(self) -> int: ...
+    def getMiniBatchSize(self) -> int: ...
+    def getPredictionCol(self) -> str: ...
+    def setPredictionCol(self, value: str | None) -> Self: ...
+    def getProbabilityCol(self) -> str: ...
+    def setProbabilityCol(self, value: str | None) -> Self: ...
+    def getRawPredictionCol(self) -> str: ...
+    def setRawPredictionCol(self, value: str | None) -> Self: ...
+    def getSampleSize(self) -> int | None: ...
+    def getSecurityGroupIds(self) -> list[str] | None: ...
+    def getSeed(self) -> int | None: ...
+    def getSubnets(self) -> list[str] | None: ...
+    def getTags(self) -> dict[str, str]: ...
+    def getTestIndicatorCol(self) -> str | None: ...
+    def getThresholds(self) -> list[float]: ...
+    def setThresholds(self, value: list[float] | None) -> Self: ...
+    def getVectorFormat(self) -> str: ...
+    def setVectorFormat(self, value: str | None) -> Self: ...
+    def getVolumeSizeInGB(self) -> int: ...
+    def getWeightCol(self) -> None: ...
+
+class KNNRegressorParams(StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol):
+    checkpointS3Uri: Param[str]
+    deleteStagingData: Param[bool]
+    dimensionReductionTarget: Param[int]
+    dimensionReductionType: Param[str]
+    enableNetworkIsolation: Param[bool]
+    endpointInstanceCount: Param[int]
+    endpointInstanceType: Param[str]
+    endpointPolicy: Param[str]
+    environment: Param[Any]
+    faissIndexIvfNlists: Param[Any]
+    faissIndexPqM: Param[int]
+    featuresCol: Param[str]
+    featuresCols: Param[Any]
+    indexMetric: Param[str]
+    indexType: Param[str]
+    instanceCount: Param[int]
+    instanceType: Param[str]
+    invocationTimeoutInSeconds: Param[float]
+    k: Param[int]
+    keepAlivePeriodInSeconds: Param[int]
+    labelCol: Param[str]
+    maxConcurrentRequests: Param[int]
+    maxPayloadInMB: Param[float]
+    maxRecordsPerRequest: Param[int]
+    maxRetries: Param[int]
+    maxRuntimeInSeconds: Param[int]
+    maxWaitInSeconds: Param[int]
+    miniBatchSize: Param[int]
+    outputKmsKey: Param[str]
+    predictionCol: Param[str]
+    sampleSize: Param[int]
+    securityGroupIds: Param[Any]
+    seed: Param[int]
+    subnets: Param[Any]
+    tags: Param[Any]
+    testIndicatorCol: Param[str]
+    useSpotInstances: Param[bool]
+    vectorFormat: Param[str]
+    volumeKmsKey: Param[str]
+    volumeSizeInGB: Param[int]
+    weightCol: Param[Any]
+    def __init__(
+        self,
+        *,
+        checkpointS3Uri: str | None = ...,
+        deleteStagingData: bool | None = ...,
+        dimensionReductionTarget: int | None = ...,
+        dimensionReductionType: str | None = ...,
+        enableNetworkIsolation: bool | None = ...,
+        endpointInstanceCount: int | None = ...,
+        endpointInstanceType: str | None = ...,
+        endpointPolicy: str | None = ...,
+        environment: dict[str, str] | None = ...,
+        faissIndexIvfNlists: int | Literal["auto"] | None = ...,
+        faissIndexPqM: int | None = ...,
+        featuresCol: str | None = ...,
+        featuresCols: list[str] | None = ...,
+        indexMetric: str | None = ...,
+        indexType: str | None = ...,
+        instanceCount: int | None = ...,
+        instanceType: str | None = ...,
+        invocationTimeoutInSeconds: float | None = ...,
+        k: int | None = ...,
+        keepAlivePeriodInSeconds: int | None = ...,
+        labelCol: str | None = ...,
+        maxConcurrentRequests: int | None = ...,
+        maxPayloadInMB: float | None = ...,
+        maxRecordsPerRequest: int | None = ...,
+        maxRetries: int | None = ...,
+        maxRuntimeInSeconds: int | None = ...,
+        maxWaitInSeconds: int | None = ...,
+        miniBatchSize: int | None = ...,
+        outputKmsKey: str | None = ...,
+        predictionCol: str | None = ...,
+        sampleSize: int | None = ...,
+        securityGroupIds: list[str] | None = ...,
+        seed: int | None = ...,
+        subnets: list[str] | None = ...,
+        tags: dict[str, str] | None = ...,
+        testIndicatorCol: str | None = ...,
+        useSpotInstances: bool | None = ...,
+        vectorFormat: str | None = ...,
+        volumeKmsKey: str | None = ...,
+        volumeSizeInGB: int | None = ...,
+        weightCol: None = ...,
+        sagemakerSession: SageMakerSession | None = ...,
+        listeners: Sequence[Listener] | None = ...,
+        **kwargs: Any,
+    ) -> None: ...
+    def setParams(
+        self,
+        *,
+        checkpointS3Uri: str | None = ...,
+        deleteStagingData: bool | None = ...,
+        dimensionReductionTarget: int | None = ...,
+        dimensionReductionType: str | None = ...,
+        enableNetworkIsolation: bool | None = ...,
+        endpointInstanceCount: int | None = ...,
+        endpointInstanceType: str | None = ...,
+        endpointPolicy: str | None = ...,
+        environment: dict[str, str] | None = ...,
+        faissIndexIvfNlists: int | Literal["auto"] | None = ...,
+        faissIndexPqM: int | None = ...,
+        featuresCol: str | None = ...,
+        featuresCols: list[str] | None = ...,
+        indexMetric: str | None = ...,
+        indexType: str | None = ...,
+        instanceCount: int | None = ...,
+        instanceType: str | None = ...,
+        invocationTimeoutInSeconds: float | None = ...,
+        k: int | None = ...,
+        keepAlivePeriodInSeconds: int | None = ...,
+        labelCol: str | None = ...,
+        maxConcurrentRequests: int | None = ...,
+        maxPayloadInMB: float | None = ...,
+        maxRecordsPerRequest: int | None = ...,
+        maxRetries: int | None = ...,
+        maxRuntimeInSeconds: int | None = ...,
+        maxWaitInSeconds: int | None = ...,
+        miniBatchSize: int | None = ...,
+        outputKmsKey: str | None = ...,
+        predictionCol: str | None = ...,
+        sampleSize: int | None = ...,
+        securityGroupIds: list[str] | None = ...,
+        seed: int | None = ...,
+        subnets: list[str] | None = ...,
+        tags: dict[str, str] | None = ...,
+        testIndicatorCol: str | None = ...,
+        useSpotInstances: bool | None = ...,
+        vectorFormat: str | None = ...,
+        volumeKmsKey: str | None = ...,
+        volumeSizeInGB: int | None = ...,
+        weightCol: None = ...,
+        sagemakerSession: SageMakerSession | None = ...,
+        listeners: Sequence[Listener] | None = ...,
+        **kwargs: Any,
+    ) -> Self: ...
+    def getCheckpointS3Uri(self) -> str | None: ...
+    def setCheckpointS3Uri(self, value: str | None) -> Self: ...
+    def getDeleteStagingData(self) -> bool: ...
+    def setDeleteStagingData(self, value: bool | None) -> Self: ...
+    def getDimensionReductionTarget(self) -> int | None: ...
+    def setDimensionReductionTarget(self, value: int | None) -> Self: ...
+    def getDimensionReductionType(self) -> str | None: ...
+    def setDimensionReductionType(self, value: str | None) -> Self: ...
+    def getEnableNetworkIsolation(self) -> bool: ...
+    def setEnableNetworkIsolation(self, value: bool | None) -> Self: ...
+    def getEndpointInstanceCount(self) -> int: ...
+    def setEndpointInstanceCount(self, value: int | None) -> Self: ...
+    def getEndpointInstanceType(self) -> str | None: ...
+    def setEndpointInstanceType(self, value: str | None) -> Self: ...
+    def getEndpointPolicy(self) -> str: ...
+    def setEndpointPolicy(self, value: str | None) -> Self: ...
+    def getEnvironment(self) -> dict[str, str]: ...
+    def setEnvironment(self, value: dict[str, str] | None) -> Self: ...
+    def getFaissIndexIvfNlists(self) -> int | Literal["auto"]: ...
+    def setFaissIndexIvfNlists(self, value: int | Literal["auto"] | None) -> Self: ...
+    def getFaissIndexPqM(self) -> int | None: ...
+    def setFaissIndexPqM(self, value: int | None) -> Self: ...
+    def getFeaturesCol(self) -> str: ...
+    def setFeaturesCol(self, value: str | None) -> Self: ...
+    def getFeaturesCols(self) -> list[str] | None: ...
+    def setFeaturesCols(self, value: list[str] | None) -> Self: ...
+    def getIndexMetric(self) -> str: ...
+    def setIndexMetric(self, value: str | None) -> Self: ...
+    def getIndexType(self) -> str: ...
+    def setIndexType(self, value: str | None) -> Self: ...
+    def getInstanceCount(self) -> int: ...
+    def setInstanceCount(self, value: int | None) -> Self: ...
+    def getInstanceType(self) -> str: ...
+    def setInstanceType(self, value: str | None) -> Self: ...
+    def getInvocationTimeoutInSeconds(self) -> float: ...
+    def setInvocationTimeoutInSeconds(self, value: float | None) -> Self: ...
+    def getK(self) -> int | None: ...
+    def setK(self, value: int | None) -> Self: ...
+    def getKeepAlivePeriodInSeconds(self) -> int | None: ...
+    def setKeepAlivePeriodInSeconds(self, value: int | None) -> Self: ...
+    def getLabelCol(self) -> str: ...
+    def setLabelCol(self, value: str | None) -> Self: ...
+    def getMaxConcurrentRequests(self) -> int: ...
+    def setMaxConcurrentRequests(self, value: int | None) -> Self: ...
+    def getMaxPayloadInMB(self) -> float | None: ...
+    def setMaxPayloadInMB(self, value: float | None) -> Self: ...
+    def getMaxRecordsPerRequest(self) -> int | None: ...
+    def setMaxRecordsPerRequest(self, value: int | None) -> Self: ...
+    def getMaxRetries(self) -> int: ...
+    def setMaxRetries(self, value: int | None) -> Self: ...
+    def getMaxRuntimeInSeconds(self) -> int: ...
+    def setMaxRuntimeInSeconds(self, value: int | None) -> Self: ...
+    def getMaxWaitInSeconds(self) -> int | None: ...
+    def setMaxWaitInSeconds(self, value: int | None) -> Self: ...
+    def getMiniBatchSize(self) -> int: ...
+    def setMiniBatchSize(self, value: int | None) -> Self: ...
+    def getOutputKmsKey(self) -> str | None: ...
+    def setOutputKmsKey(self, value: str | None) -> Self: ...
+    def getPredictionCol(self) -> str: ...
+    def setPredictionCol(self, value: str | None) -> Self: ...
+    def getSampleSize(self) -> int | None: ...
+    def setSampleSize(self, value: int | None) -> Self: ...
+    def getSecurityGroupIds(self) -> list[str] | None: ...
+    def setSecurityGroupIds(self, value: list[str] | None) -> Self: ...
+    def getSeed(self) -> int | None: ...
+    def setSeed(self, value: int | None) -> Self: ...
+    def getSubnets(self) -> list[str] | None: ...
+    def setSubnets(self, value: list[str] | None) -> Self: ...
+    def getTags(self) -> dict[str, str]: ...
+    def setTags(self, value: dict[str, str] | None) -> Self: ...
+    def getTestIndicatorCol(self) -> str | None: ...
+    def setTestIndicatorCol(self, value: str | None) -> Self: ...
+    def getUseSpotInstances(self) -> bool: ...
+    def setUseSpotInstances(self, value: bool | None) -> Self: ...
+    def getVectorFormat(self) -> str: ...
+    def setVectorFormat(self, value: str | None) -> Self: ...
+    def getVolumeKmsKey(self) -> str | None: ...
+    def setVolumeKmsKey(self, value: str | None) -> Self: ...
+    def getVolumeSizeInGB(self) -> int: ...
+    def setVolumeSizeInGB(self, value: int | None) -> Self: ...
+    def getWeightCol(self) -> None: ...
+    def setWeightCol(self, value: None) -> Self: ...
+
+class KNNRegressorModelParams(StageParams, HasLabelCol, HasFeaturesCol, HasPredictionCol):
+    dimensionReductionTarget: Param[int]
+    dimensionReductionType: Param[str]
+    enableNetworkIsolation: Param[bool]
+    endpointInstanceCount: Param[int]
+    endpointInstanceType: Param[str]
+    endpointPolicy: Param[str]
+    faissIndexIvfNlists: Param[Any]
+    faissIndexPqM: Param[int]
+    featuresCol: Param[str]
+    featuresCols: Param[Any]
+    indexMetric: Param[str]
+    indexType: Param[str]
+    instanceCount: Param[int]
+    instanceType: Param[str]
+    invocationTimeoutInSeconds: Param[float]
+    k: Param[int]
+    labelCol: Param[str]
+    maxConcurrentRequests: Param[int]
+    maxPayloadInMB: Param[float]
+    maxRecordsPerRequest: Param[int]
+    maxRetries: Param[int]
+    maxRuntimeInSeconds: Param[int]
+    miniBatchSize: Param[int]
+    predictionCol: Param[str]
+    sampleSize: Param[int]
+    securityGroupIds: Param[Any]
+    seed: Param[int]
+    subnets: Param[Any]
+    tags: Param[Any]
+    testIndicatorCol: Param[str]
+    vectorFormat: Param[str]
+    volumeSizeInGB: Param[int]
+    weightCol: Param[Any]
+    def __init__(
+        self,
+        *,
+        dimensionReductionTarget: int | None = ...,
+        dimensionReductionType: str | None = ...,
+        enableNetworkIsolation: bool | None = ...,
+        endpointInstanceCount: int | None = ...,
+        endpointInstanceType: str | None = ...,
+        endpointPolicy: str | None = ...,
+        faissIndexIvfNlists: int | Literal["auto"] | None = ...,
+        faissIndexPqM: int | None = ...,
+        featuresCol: str | None = ...,
+        featuresCols: list[str] | None = ...,
+        indexMetric: str | None = ...,
+        indexType: str | None = ...,
+        instanceCount: int | None = ...,
+        instanceType: str | None = ...,
+        invocationTimeoutInSeconds: float | None = ...,
+        k: int | None = ...,
+        labelCol: str | None = ...,
+        maxConcurrentRequests: int | None = ...,
+        maxPayloadInMB: float | None = ...,
+        maxRecordsPerRequest: int | None = ...,
+        maxRetries: int | None = ...,
+        maxRuntimeInSeconds: int | None = ...,
+        miniBatchSize: int | None = ...,
+        predictionCol: str | None = ...,
+        sampleSize: int | None = ...,
+        securityGroupIds: list[str] | None = ...,
+        seed: int | None = ...,
+        subnets: list[str] | None = ...,
+        tags: dict[str, str] | None = ...,
+        testIndicatorCol: str | None = ...,
+        vectorFormat: str | None = ...,
+        volumeSizeInGB: int | None = ...,
+        weightCol: None = ...,
+        sagemakerSession: SageMakerSession | None = ...,
+        listeners: Sequence[Listener] | None = ...,
+        **kwargs: Any,
+    ) -> None: ...
+    def setParams(
+        self,
+        *,
+        dimensionReductionTarget: int | None = ...,
+        dimensionReductionType: str | None = ...,
+        enableNetworkIsolation: bool | None = ...,
+        endpointInstanceCount: int | None = ...,
+        endpointInstanceType: str | None = ...,
+        endpointPolicy: str | None = ...,
+        faissIndexIvfNlists: int | Literal["auto"] | None = ...,
+        faissIndexPqM: int | None = ...,
+        featuresCol: str | None = ...,
+        featuresCols: list[str] | None = ...,
+        indexMetric: str | None = ...,
+        indexType: str | None = ...,
+        instanceCount: int | None = ...,
+        instanceType: str | None = ...,
+        invocationTimeoutInSeconds: float | None = ...,
+        k: int | None = ...,
+        labelCol: str | None = ...,
+        maxConcurrentRequests: int | None = ...,
+        maxPayloadInMB: float | None = ...,
+        maxRecordsPerRequest: int | None = ...,
+        maxRetries: int | None = ...,
+        maxRuntimeInSeconds: int | None = ...,
+        miniBatchSize: int | None = ...,
+        predictionCol: str | None = ...,
+        sampleSize: int | None = ...,
+        securityGroupIds: list[str] | None = ...,
+        seed: int | None = ...,
+        subnets: list[str] | None = ...,
+        tags: dict[str, str] | None = ...,
+        testIndicatorCol: str | None = ...,
+        vectorFormat: str | None = ...,
+        volumeSizeInGB: int | None = ...,
+        weightCol: None = ...,
+        sagemakerSession: SageMakerSession | None = ...,
+        listeners: Sequence[Listener] | None = ...,
+        **kwargs: Any,
+    ) -> Self: ...
+    def getDimensionReductionTarget(self) -> int | None: ...
+    def getDimensionReductionType(self) -> str | None: ...
+    def getEnableNetworkIsolation(self) -> bool: ...
+    def getEndpointInstanceCount(self) -> int: ...
+    def setEndpointInstanceCount(self, value: int | None) -> Self: ...
+    def getEndpointInstanceType(self) -> str | None: ...
+    def setEndpointInstanceType(self, value: str | None) -> Self: ...
+    def getEndpointPolicy(self) -> str: ...
+    def setEndpointPolicy(self, value: str | None) -> Self: ...
+    def getFaissIndexIvfNlists(self) -> int | Literal["auto"]: ...
+    def getFaissIndexPqM(self) -> int | None: ...
+    def getFeaturesCol(self) -> str: ...
+    def setFeaturesCol(self, value: str | None) -> Self: ...
+    def getFeaturesCols(self) -> list[str] | None: ...
+    def setFeaturesCols(self, value: list[str] | None) -> Self: ...
+    def getIndexMetric(self) -> str: ...
+    def getIndexType(self) -> str: ...
+    def getInstanceCount(self) -> int: ...
+    def getInstanceType(self) -> str: ...
+    def getInvocationTimeoutInSeconds(self) -> float: ...
+    def setInvocationTimeoutInSeconds(self, value: float | None) -> Self: ...
+    def getK(self) -> int | None: ...
+    def getLabelCol(self) -> str: ...
+    def setLabelCol(self, value: str | None) -> Self: ...
+    def getMaxConcurrentRequests(self) -> int: ...
+    def setMaxConcurrentRequests(self, value: int | None) -> Self: ...
+    def getMaxPayloadInMB(self) -> float | None: ...
+    def setMaxPayloadInMB(self, value: float | None) -> Self: ...
+    def getMaxRecordsPerRequest(self) -> int | None: ...
+    def setMaxRecordsPerRequest(self, value: int | None) -> Self: ...
+    def getMaxRetries(self) -> int: ...
+    def setMaxRetries(self, value: int | None) -> Self: ...
+    def getMaxRuntimeInSeconds(self) -> int: ...
+    def getMiniBatchSize(self) -> int: ...
+    def getPredictionCol(self) -> str: ...
+    def setPredictionCol(self, value: str | None) -> Self: ...
+    def getSampleSize(self) -> int | None: ...
+    def getSecurityGroupIds(self) -> list[str] | None: ...
+    def getSeed(self) -> int | None: ...
+    def getSubnets(self) -> list[str] | None: ...
+    def getTags(self) -> dict[str, str]: ...
+    def getTestIndicatorCol(self) -> str | None: ...
     def getVectorFormat(self) -> str: ...
     def setVectorFormat(self, value: str | None) -> Self: ...
     def getVolumeSizeInGB(self) -> int: ...

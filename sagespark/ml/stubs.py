@@ -33,6 +33,8 @@ from sagespark.ml.listeners import Listener
 from sagespark.ml.params import StageParams
 '''
 
+_LINE = 120
+"""Most characters of a line that has a choice."""
 _KEYWORDS = ("sagemakerSession: SageMakerSession | None = ...", "listeners: Sequence[Listener] | None = ...")
 """Keywords of every stage that are no Params."""
 
@@ -52,6 +54,8 @@ def stub() -> str:
         bases = ", ".join(b.__name__ for b in cls.__bases__)
         rows = sorted(cls._rows, key=lambda row: row.name)
         lines = [f"class {cls.__name__}({bases}):"]
+        if len(lines[0]) > _LINE:
+            lines = [f"class {cls.__name__}(", *(f"    {base.__name__}," for base in cls.__bases__), "):"]
         for row in rows:
             lines.append(f"    {row.name}: Param[{_param_type(row)}]")
         for row in rows:

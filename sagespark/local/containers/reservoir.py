@@ -6,6 +6,9 @@ number, and those of the smallest numbers stay: the same distribution, and block
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,18 +29,18 @@ class Reservoir:
         self._size = size
         self._random = random
         self._keys: NDArray[np.float64] = np.empty(0)
-        self._parts: list[tuple[NDArray[np.float32], ...]] = []
+        self._parts: list[tuple[Any, ...]] = []
         self._limit = np.inf
 
-    def add(self, *arrays: NDArray[np.float32]) -> None:
+    def add(self, *arrays: Any) -> None:
         """Offer a block of rows.
 
         Parameters
         ----------
-        *arrays : ndarray, of as many rows each
+        *arrays : ndarray or scipy.sparse.csr_matrix, of as many rows each
             What belongs to a row: its features, and whatever is kept beside them.
         """
-        keys = self._random.random(len(arrays[0]))
+        keys = self._random.random(arrays[0].shape[0])
         self.seen += len(keys)
         chosen = keys < self._limit
         self._keys = np.concatenate([self._keys, keys[chosen]])
@@ -54,11 +57,19 @@ class Reservoir:
         self._parts = [tuple(array[best] for array in self._joined())]
         self._limit = float(self._keys.max())
 
-    def _joined(self) -> tuple[NDArray[np.float32], ...]:
-        return tuple(np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
+    def _joined(self) -> tuple[Any, ...]:
+        return tuple(_join(arrays) for arrays in zip(*self._parts, strict=True))
 
-    def rows(self) -> tuple[NDArray[np.float32], ...]:
+    def rows(self) -> tuple[Any, ...]:
         """Return the rows that stay, in the order of the stream; no array where none was offered."""
         if len(self._keys) > self._size:
             self._shrink()
         return self._joined()
+
+
+def _join(arrays: Sequence[Any]) -> Any:
+    if isinstance(arrays[0], np.ndarray):
+        return np.concatenate(arrays)
+    from scipy.sparse import vstack
+
+    return vstack(arrays, format="csr")

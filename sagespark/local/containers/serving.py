@@ -65,6 +65,8 @@ class ServingApp:
         Content types it reads; None: those it writes.
     default : str
         Content type of answers where neither the request nor the environment asks for one.
+    verbose : callable or None
+        Predicts instead of ``predict`` where the Accept header has the parameter ``verbose=true``.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class ServingApp:
         wrapper: str = "predictions",
         reads: tuple[str, ...] | None = None,
         default: str = _JSON,
+        verbose: Predict | None = None,
     ) -> None:
         self._predict = predict
+        self._verbose = verbose or predict
         self._width = width
         self._accepts = accepts
         self._reads = accepts if reads is None else reads
@@ -121,7 +125,7 @@ class ServingApp:
 
     async def _invoke(self, headers: Mapping[str, str], receive: Any) -> tuple[int, str, bytes]:
         content_type = headers.get("content-type") or _JSON
-        accept = self._accept(headers.get("accept", ""))
+        accept, predict = self._accept(headers.get("accept", ""))
         if parse_content_type(content_type)[0] not in self._reads:
             raise Refusal(415, f"Content type {content_type!r} is not supported; send {', '.join(self._reads)}")
         if int(headers.get("content-length") or 0) > MAX_PAYLOAD:
@@ -130,26 +134,28 @@ class ServingApp:
         if not body:
             return 204, accept, b""
         if len(body) <= _INLINE_BYTES:
-            return 200, accept, self._answer(body, content_type, accept)
+            return 200, accept, self._answer(body, content_type, accept, predict)
         loop = asyncio.get_running_loop()
-        return 200, accept, await loop.run_in_executor(self._pool, self._answer, body, content_type, accept)
+        answer = await loop.run_in_executor(self._pool, self._answer, body, content_type, accept, predict)
+        return 200, accept, answer
 
-    def _accept(self, text: str) -> str:
-        """Return the first content type of an Accept header that is served."""
-        wanted = [parse_content_type(part)[0] for part in text.split(",")]
-        for kind in wanted:
+    def _accept(self, text: str) -> tuple[str, Predict]:
+        """Return the first content type of an Accept header that is served, and what predicts for it."""
+        for part in text.split(","):
+            kind, parameters = parse_content_type(part)
+            predict = self._verbose if parameters.get("verbose", "").lower() == "true" else self._predict
             if kind in _ANY:
-                return self._default
+                return self._default, predict
             if kind in self._accepts:
-                return kind
+                return kind, predict
         raise Refusal(406, f"Accept {text!r} is not supported; accept one of {', '.join(self._accepts)}")
 
-    def _answer(self, body: bytes, content_type: str, accept: str) -> bytes:
+    def _answer(self, body: bytes, content_type: str, accept: str, predict: Predict) -> bytes:
         try:
             rows = self._decode(body, content_type)
             if not rows.shape[0]:
                 return b""
-            return self._encode(self._predict(rows), accept)
+            return self._encode(predict(rows), accept)
         except (CodecError, ValidationError) as error:
             raise Refusal(400, str(error)) from error
 
