@@ -5,11 +5,11 @@ entries by increasing index, counted from 0::
 
     1 0:1.5 4:2
     0:0.25 3:-1                     a row of weight 0.25
-    2 qid:7 0:1 1:nan               a row of query 7
+    2 qid:7 0:1 1:3                 a row of query 7
 
 What is not written is no zero but absent: XGBoost takes it for a missing value. A dense row is therefore written with
-all its elements, zeros among them. NaN, written as ``nan``, is absent too; it still tells an index, and so the width:
-where no row has the last feature, the first row is written with ``nan`` there.
+all its elements, zeros among them, but for NaN: XGBoost's reader does not know the word. Nothing tells the width but
+the largest index.
 Sources: XGBoost's "Text Input Format of DMatrix"; Amazon SageMaker developer guide, "XGBoost algorithm".
 """
 
@@ -63,14 +63,13 @@ class Libsvm:
                 contentType=self.content_type,
             )
         out = []
-        features = _told(features)
         for part in _parts(features):
             lines = [_lead(lead[part]), _entries(features[part])]
             out.append(text.content(pc.binary_join_element_wise(pc.binary_join_element_wise(*lines, ""), "\n", "")))
         return b"".join(out)
 
     def decode(self, body: Buffer, *, width: int | None = None, label_size: int | None = None) -> Rows:
-        """Return the rows as a Csr of float32, without entries that are NaN.
+        """Return the rows as a Csr of float32.
 
         Parameters
         ----------
@@ -106,23 +105,6 @@ class Libsvm:
         raise CodecError(
             "LibSVM carries rows, not predictions: accept application/json or text/csv", contentType=self.content_type
         )
-
-
-def _told(features: Matrix) -> Matrix:
-    """Return the rows with an element in the last column, so that the text tells their width."""
-    if isinstance(features, Mixed):
-        return features if len(features.dense) else Mixed(features.is_sparse, features.dense, _last(features.sparse))
-    return _last(features) if isinstance(features, Csr) else features
-
-
-def _last(rows: Csr) -> Csr:
-    count, width = rows.shape
-    if not count or not width or (len(rows.indices) and int(rows.indices.max()) == width - 1):
-        return rows
-    at = int(rows.indptr[1])
-    indptr = rows.indptr + 1
-    indptr[0] = 0
-    return Csr(indptr, np.insert(rows.indices, at, width - 1), np.insert(rows.values, at, np.nan), width)
 
 
 def _parts(features: Matrix) -> Iterator[slice]:
@@ -162,6 +144,10 @@ def _entries(features: Matrix) -> text.Strings:
         rows, width = features.shape
         indptr, values = np.arange(rows + 1) * width, features.reshape(-1)
         names = text.strings(np.arange(width)).take(pa.array(np.tile(np.arange(width), rows)))
+    missing = np.isnan(values)
+    if missing.any():
+        names, values = names.filter(pa.array(~missing)), values[~missing]
+        indptr = np.concatenate([[0], np.cumsum(~missing)])[indptr]
     with np.errstate(over="ignore"):
         numbers = text.strings(values.astype(np.float32, copy=False))
     pairs = pc.binary_join_element_wise(pc.binary_join_element_wise(" ", names, ""), numbers, ":")

@@ -194,13 +194,12 @@ def _features(
         raise tokens.refuse(
             int(at[(found >= width).argmax()]), f"is beyond the {width} features, whose indices are 0 to {width - 1}"
         )
+    missing = np.isnan(numbers[follows])
+    if missing.any():
+        raise tokens.refuse(int(follows[missing.argmax()]), "is no number; an entry that is left out is missing")
     with np.errstate(over="ignore"):
         values = numbers[follows].astype(np.float32)
     size = (int(found.max()) + 1 if len(found) else 0) if width is None else width
-    present = ~np.isnan(values)
-    if not present.all():
-        counts = np.bincount(place[at][present], minlength=n)
-        found, values = found[present], values[present]
     return Csr(np.concatenate([[0], np.cumsum(counts)]), found, values, size)
 
 

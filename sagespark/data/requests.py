@@ -53,6 +53,8 @@ class InvokeSpec:
         Which columns are sent.
     width : int or None
         Number of features that the model takes; None where it is not known.
+    columns : int or None
+        Number of leading features that are sent, where the model knows fewer than the rows have; None: all.
     maxPayloadBytes : int
         Most bytes of a request.
     maxRecordsPerRequest : int or None
@@ -76,6 +78,7 @@ class InvokeSpec:
     fields: tuple[str, ...]
     layout: FrameLayout
     width: int | None = None
+    columns: int | None = None
     maxPayloadBytes: int = MAX_PAYLOAD_BYTES
     maxRecordsPerRequest: int | None = None
     maxConcurrentRequests: int | None = None
@@ -125,7 +128,7 @@ class Invoker:
         flying: deque[tuple[int, Future[Fields]]] = deque()
         pool = ThreadPoolExecutor(limit, thread_name_prefix="sagespark-invoke")
         try:
-            for rows in self.requests(batches):
+            for rows in self.requests(leading(batch, self.spec.columns) for batch in batches):
                 if len(flying) == limit:
                     yield _landed(flying)
                 flying.append((rows.shape[0], pool.submit(self.answer, rows)))
@@ -226,6 +229,22 @@ class Invoker:
 def _landed(flying: deque[tuple[int, Future[Fields]]]) -> tuple[int, Fields]:
     count, future = flying.popleft()
     return count, future.result()
+
+
+def leading(rows: Matrix, columns: int | None) -> Matrix:
+    """Return the first ``columns`` features of rows; all where there are no more."""
+    if columns is None or rows.shape[1] <= columns:
+        return rows
+    if isinstance(rows, np.ndarray):
+        return np.ascontiguousarray(rows[:, :columns])
+    if isinstance(rows, Mixed):
+        dense, sparse = leading(rows.dense, columns), leading(rows.sparse, columns)
+        assert isinstance(dense, np.ndarray)
+        assert isinstance(sparse, Csr)
+        return Mixed(rows.is_sparse, dense, sparse)
+    kept = rows.indices < columns
+    before = np.concatenate([[0], np.cumsum(kept)])
+    return Csr(before[rows.indptr], rows.indices[kept], rows.values[kept], columns)
 
 
 def joined(parts: list[Fields]) -> Fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -17,10 +18,12 @@ from sagespark.algorithms.xgboost import CLASSIFIER, RANKER, REGRESSOR
 from sagespark.algorithms.xgboost_checks import DEFAULT_METRICS, contradictions
 from sagespark.algorithms.xgboost_hyperparameters import BINARY, MULTICLASS
 from sagespark.aws.session import SageMakerSession
+from sagespark.codecs.csv import CONTENT_TYPE as CSV
 from sagespark.codecs.libsvm import CONTENT_TYPE as LIBSVM
 from sagespark.core.errors import ValidationError
 from sagespark.data.batches import as_sent
-from sagespark.data.frame import FrameLayout, quoted
+from sagespark.data.frame import WIDE, FrameLayout, quoted
+from sagespark.data.invoke import InvokeSpec
 from sagespark.ml.artifact import member
 from sagespark.ml.decoding import Fields, of_labels, of_margin, of_probabilities, of_probability, regressed
 from sagespark.ml.estimator import AlgorithmEstimator
@@ -81,15 +84,32 @@ class Boosting(HasValidationDataset):
     """MLlib's name; ``objective`` and ``gamma`` decide splits."""
 
     def _channel(self, name: str, layout: FrameLayout, distribution: str) -> FrameChannel:
-        # RecordIO has no place for weights and query ids; LibSVM has both, and keeps zeros apart from missing values.
-        form = LIBSVM if layout.weight or layout.group else self._spec.training_content_type
-        return FrameChannel(name, layout, form, distribution, _ONE_SHARD if layout.group else None)
+        # RecordIO has no place for weights and query ids: CSV takes weights of dense rows, LibSVM both of any rows.
+        if layout.group is not None:
+            return FrameChannel(name, layout, LIBSVM, distribution, _ONE_SHARD)
+        if layout.weight is None:
+            return FrameChannel(name, layout, self._spec.training_content_type, distribution)
+        wide = layout.width is not None and layout.width > WIDE and layout.vectorFormat == "auto"
+        if layout.vectorFormat == "sparse" or wide:
+            return FrameChannel(name, layout, LIBSVM, distribution)
+        return FrameChannel(name, replace(layout, vectorFormat="dense"), CSV, distribution)
+
+    def _weights(self) -> dict[str, Inferred]:
+        """Return ``csv_weights``, where weights travel in CSV rows."""
+        form = self._value("vectorFormat")
+        if not self._value("weightCol") or form == "sparse":
+            return {}
+        if form == "dense":
+            return {"csv_weights": Inferred("width", partial(_constant, "1"))}
+        return {"csv_weights": Inferred("width", csv_weights, late=told_csv_weights)}
 
     def _problems(self) -> list[str]:
         """Return which hyperparameters do not go together, in words."""
         given = {h.wire: self._value(h.name) for h in self._spec.params if self.isSet(h.name)}
         classes = {"num_class": 2} if given.get("objective") in MULTICLASS else {}
         problems = contradictions({**given, **classes})
+        if "csv_weights" in given:
+            problems.append("csvWeights follows from weightCol; leave it out")
         if "early_stopping_rounds" in given and "validation" not in self._held_out():
             problems.append(
                 "earlyStoppingRounds stops by the validation channel; give validationIndicatorCol or validationDataset"
@@ -107,6 +127,28 @@ class Boosting(HasValidationDataset):
 
 def _constant(value: str, _: Any) -> str:
     return value
+
+
+def csv_weights(width: int) -> str | None:
+    """Return ``csv_weights`` of rows whose form follows from their width: above `WIDE` they are LibSVM, not CSV."""
+    return "1" if width <= WIDE else None
+
+
+def told_csv_weights(width: int) -> str:
+    """Return ``csv_weights`` of rows whose width only staging told, when they were CSV already.
+
+    Raises
+    ------
+    ValidationError
+        If they are too wide for their form to be decided then.
+    """
+    if width > WIDE:
+        raise ValidationError(
+            f"weightCol: the rows have {width} features, and the schema's metadata did not tell; above {WIDE} set "
+            "vectorFormat to 'sparse' (zeros are missing values then) or 'dense', on the model too",
+            "fit",
+        )
+    return "1"
 
 
 class BoostingModel(PredictorModel):
@@ -196,6 +238,13 @@ class BoostingModel(PredictorModel):
             "those of the validation channel (validationIndicatorCol, evalMetric), which a Listener hears of",
             "evaluateEachIteration",
         )
+
+    def _invocation(self, layout: FrameLayout, columns: Any) -> InvokeSpec:
+        spec = super()._invocation(layout, columns)
+        if self._value("weightCol") is None and self._value("qidCol") is None:
+            return spec
+        # LibSVM told the job no width: where no row had the last features, the model knows fewer than the rows have.
+        return replace(spec, columns=self._trees().numFeatures)
 
     def _trees(self) -> Trees:
         record = self._hosting()
@@ -294,7 +343,7 @@ class XGBoostClassifier(XGBoostClassifierParams, Boosting, ClassifierEstimator[X
 
     def _inferred(self) -> Mapping[str, Inferred]:
         objective = self._value("objective")
-        found = self._metric(objective)
+        found = {**self._weights(), **self._metric(objective)}
         if objective is None:
             found["objective"] = Inferred("classes", objective_of)
             found["num_class"] = Inferred("classes", several_classes)
@@ -320,7 +369,7 @@ class XGBoostRegressor(XGBoostRegressorParams, Boosting, RegressorEstimator[XGBo
     """MLlib's name; ``objective`` is the loss."""
 
     def _inferred(self) -> Mapping[str, Inferred]:
-        return self._metric(self._value("objective") or "reg:squarederror")
+        return {**self._weights(), **self._metric(self._value("objective") or "reg:squarederror")}
 
     def _training(self, session: SageMakerSession, schema: StructType) -> tuple[Training | None, list[str]]:
         return _with(self._problems(), super()._training(session, schema))

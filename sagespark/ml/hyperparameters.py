@@ -29,10 +29,13 @@ class Inferred:
         What the schema tells, or else the staging pass.
     then : callable
         Module-level function from that number to the string that is sent; None: it is left out.
+    late : callable or None
+        The same where only the staging pass tells, if that makes a difference.
     """
 
     source: Source
     then: Callable[[Any], str | None] = str
+    late: Callable[[Any], str | None] | None = None
 
 
 INFERRED: Mapping[str, Inferred] = {"feature_dim": Inferred("width")}
@@ -73,7 +76,7 @@ def wire_values(
         elif h.wire in inferred:
             rule = inferred[h.wire]
             told = known.get(rule.source)
-            value = Deferred(h.wire, rule.source, then=rule.then) if told is None else rule.then(told)
+            value = Deferred(h.wire, rule.source, then=rule.late or rule.then) if told is None else rule.then(told)
             if value is not None:
                 values[h.wire] = value
         elif h.inferred:

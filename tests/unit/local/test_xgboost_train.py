@@ -96,7 +96,9 @@ def test_parquet_with_missing_values(program: Program, cancer: Rows) -> None:
 def test_missing_values_stay_missing(program: Program, cancer: Rows, form: str) -> None:
     x, y = cancer
     x = np.where(np.random.default_rng(1).random(x.shape) < 0.3, np.nan, x).astype(np.float32)
-    x[:, -1] = np.nan
+    if form != LIBSVM:
+        # LibSVM tells no width, so a last feature that no row has is unknown to the model.
+        x[:, -1] = np.nan
     program.launch(LOGISTIC, {"train": {"part": encode(x, y, form)}}, content_type=form)
     equal(model(program), alone(LOGISTIC, x, y), x)
 
