@@ -97,12 +97,13 @@ def _command(folder: Path, program: str, own: dict[str, Any], python: str) -> li
 def _execute(command: list[str], folder: Path, environment: dict[str, str]) -> None:
     """Run the script; SIGTERM is passed on to it."""
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE)
-    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
+    former = signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
     assert process.stderr is not None  # asked for above
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     reader = threading.Thread(target=_pass_on, args=(process.stderr, lines), daemon=True)
     reader.start()
     exit_code = process.wait()
+    signal.signal(signal.SIGTERM, former)
     # A process that the script left behind may hold the pipe for ever.
     reader.join(5.0)
     if exit_code:
