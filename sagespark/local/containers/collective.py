@@ -298,6 +298,9 @@ class Collective:
             if array.nbytes:
                 self._peers[peer].sendall(array.astype(kind, copy=False).reshape(-1).view(np.uint8).data)
         except (OSError, KeyError) as error:
+            if isinstance(error, ConnectionError) and not self.leads:
+                # A leader that goes has said why before: that waits to be read, and is what the user should see.
+                self._receive(peer, "abort", array, shaped=False)
             self._lost(peer, error)
 
     def _receive(self, peer: str, operation: str, like: NDArray[Any], shaped: bool = True) -> NDArray[Any]:
