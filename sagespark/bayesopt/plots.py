@@ -7,6 +7,7 @@ and ``figure.savefig`` writes. Nothing here touches pyplot's state. The only mod
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import matplotlib
@@ -334,9 +335,18 @@ def parallel(strategy: Strategy, *, label: str = "objective") -> Figure:
     return figure
 
 
+class _Picture(Figure):
+    """A figure that a notebook shows, also one that never imported pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        content = BytesIO()
+        self.savefig(content, format="png", dpi=100)
+        return content.getvalue()
+
+
 def _figure(figure: Figure | None, width: float, height: float) -> Figure:
     if figure is None:
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = _Picture(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
     figure.clear()
     return figure

@@ -12,8 +12,8 @@ from sagespark.ml.model import HostedModel
 def delete(model: Any) -> None:
     """Delete what this package created to host the models inside ``model``.
 
-    Walks PipelineModel, OneVsRestModel, CrossValidatorModel and TrainValidationSplitModel (best model and, where they
-    were collected, sub-models), lists and tuples; what is no model of this package is left alone. One that fails does
+    Walks PipelineModel, OneVsRestModel, CrossValidatorModel, TrainValidationSplitModel and HyperparameterTunerModel (best
+    model and, where they were collected, sub-models), lists and tuples; what is no model of this package is left alone. One that fails does
     not keep the others.
 
     Parameters
@@ -49,6 +49,9 @@ def hosted_models(model: Any) -> Iterator[HostedModel]:
             yield one
         elif isinstance(one, list | tuple):
             pending += one
+        elif hasattr(one, "_held_models"):
+            # A tuner's model makes its sub-models on demand: only those that are there.
+            pending += one._held_models()
         else:
             # pyspark's names: PipelineModel.stages, OneVsRestModel.models, CrossValidatorModel.bestModel, subModels.
             pending += [v for v in (getattr(one, n, None) for n in ("stages", "models", "bestModel", "subModels")) if v]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -132,8 +133,8 @@ def _estimator_of(definition: Mapping[str, Any]) -> Any:
 
 
 def _classes(base: type) -> list[type]:
-    import sagespark.ml.clustering
-    import sagespark.ml.feature  # noqa: F401  # both define the estimators that are looked for
+    for name in ("anomaly", "classification", "clustering", "feature", "regression"):
+        importlib.import_module(f"sagespark.ml.{name}")
 
     found: list[type] = []
     subclasses: list[type] = base.__subclasses__()

@@ -172,6 +172,10 @@ class HyperparameterTunerModel(Parts, Model):
             self._sub = models_of(self._trials, self._resolved_session(), self.bestModel)
         return self._sub
 
+    def _held_models(self) -> list[Any]:
+        """Return the models that are in memory."""
+        return [self.bestModel, *(model for model in self._sub or () if model is not None)]
+
     @property
     def tuningJobName(self) -> str:
         """Name of the tuning job, or of the driver's run."""
