@@ -25,7 +25,10 @@ BYTES = "application/octet-stream"
 
 
 class _Own(str):
-    """A content type with a function."""
+    """A content type with a function.
+
+    The classes keep this module as theirs: executors, which import no more than they need, know them by it.
+    """
 
     function: Callable[[Any], Any]
 
@@ -72,8 +75,6 @@ class Serializer(_Own):
     'text/x-lines'
     """
 
-    __module__ = "sagespark.ml"
-
 
 class Deserializer(_Own):
     """A function that reads an endpoint's answer.
@@ -86,8 +87,6 @@ class Deserializer(_Own):
     contentType : str
         What is asked for (``Accept``).
     """
-
-    __module__ = "sagespark.ml"
 
 
 def codec_of(contentType: str, layout: FrameLayout) -> Codec | OwnCodec:
