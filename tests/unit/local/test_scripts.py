@@ -19,6 +19,7 @@ import pytest
 from sagespark.local.scripts import code, formats, serve, settings, train
 from sagespark.local.scripts.handler import load, response
 from sagespark.local.scripts.tensorflow_serving import as_request
+from support.wheels import wheel
 
 RESOURCES = {
     "current_host": "algo-2",
@@ -179,24 +180,6 @@ def test_archives_are_unpacked_and_never_outside(opt_ml: Path, tmp_path: Path) -
     (tmp_path / "text.tar.gz").write_text("hello")
     with pytest.raises(code.CodeError, match="is no archive"):
         code.fetch(str(tmp_path / "text.tar.gz"), opt_ml / "other")
-
-
-def wheel(folder: Path, name: str, version: str) -> Path:
-    """Write a wheel of one module by hand, as PEP 427 has it."""
-    import zipfile
-
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": f"VERSION = {version!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    rows = [f"{file},,\n" for file in [*files, f"{info}/RECORD"]]
-    with zipfile.ZipFile(path, "w") as archive:
-        for file, text in {**files, f"{info}/RECORD": "".join(rows)}.items():
-            archive.writestr(file, text)
-    return path
 
 
 def test_requirements_are_installed_for_this_container_alone(opt_ml: Path, tmp_path: Path) -> None:
