@@ -12,9 +12,9 @@ from sagespark.ml.model import HostedModel
 def delete(model: Any) -> None:
     """Delete what this package created to host the models inside ``model``.
 
-    Walks PipelineModel, OneVsRestModel, CrossValidatorModel, TrainValidationSplitModel and HyperparameterTunerModel (best
-    model and, where they were collected, sub-models), lists and tuples; what is no model of this package is left alone. One that fails does
-    not keep the others.
+    Walks PipelineModel, OneVsRestModel, CrossValidatorModel, TrainValidationSplitModel and HyperparameterTunerModel
+    (best model and, where they were collected, sub-models), lists and tuples; what is no model of this package is left
+    alone. One that fails does not keep the others.
 
     Parameters
     ----------

@@ -116,7 +116,7 @@ class _Run(RunState):
             )
             raise
         finally:
-            trainer.close()
+            trainer.close(bool(self._running))
         self._end("Completed", None)
         return model
 

@@ -64,8 +64,8 @@ class Trainer(Protocol):
         """Return the whole model of a trial, hosted as the estimator says."""
         ...
 
-    def close(self) -> None:
-        """Delete what `prepare` made."""
+    def close(self, running: bool) -> None:
+        """Delete what `prepare` made; ``running`` tells that jobs were left running, which read it."""
         ...
 
 
@@ -181,9 +181,9 @@ class JobTrainer:
         inner = tuning_runs.model_of_job(self._estimator(config), self._session, job, prepared.frames.train, plan)
         return tuning_runs.assemble(prepared.stages, prepared.before, inner, prepared.frames.train)
 
-    def close(self) -> None:
-        """Delete what was staged."""
-        act.discard(self._session, {} if self._keep else self._reports)
+    def close(self, running: bool) -> None:
+        """Delete what was staged; where jobs run on, the run that goes on deletes it, by the journal."""
+        act.discard(self._session, {} if self._keep or running else self._reports)
 
 
 def _create(session: SageMakerSession, plan: Plan) -> None:
@@ -253,7 +253,7 @@ class FitTrainer:
         inner = tuning_runs.nested_models(model)
         return PipelineModel([*self._before, *inner])
 
-    def close(self) -> None:
+    def close(self, running: bool) -> None:
         """Let the cluster's memory go."""
         self._frames.train.unpersist()
         if self._frames.validation is not None:

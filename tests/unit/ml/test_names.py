@@ -41,6 +41,7 @@ def test_exactly_this_is_loaded(code: str, expected: set[str]) -> None:
     [
         ("from sagespark import bayesopt", {"pyspark", "boto3", "sklearn", "sagespark.aws", "sagespark.ml"}),
         ("import sagespark.ml.clustering", {"mlflow", "sklearn", "uvicorn", "matplotlib", "sagespark.local"}),
+        ("import sagespark.ml.tuning", {"mlflow", "sklearn", "uvicorn", "matplotlib", "sagespark.local"}),
         ("import sagespark.ml.feature", {"mlflow", "sklearn", "uvicorn", "matplotlib", "sagespark.local"}),
         ("from sagespark import LocalSageMaker", {"pyspark", "sklearn", "sagespark.ml"}),
     ],
@@ -74,12 +75,27 @@ def test_names_at_the_top() -> None:
 
 
 def test_classes_live_where_users_import_them_from() -> None:
-    from sagespark.ml import SageMakerEstimator, SageMakerModel, clustering, feature
+    from sagespark.ml import (
+        SageMakerEstimator,
+        SageMakerModel,
+        anomaly,
+        classification,
+        clustering,
+        feature,
+        regression,
+    )
 
     for cls in (SageMakerEstimator, SageMakerModel):
         assert cls.__module__ == "sagespark.ml"
     for name in clustering.__all__:
         assert getattr(clustering, name).__module__ in ("sagespark.ml.clustering", "sagespark.ml.summary")
+    assert {"LDA", "LDAModel"} < set(clustering.__all__)
+    assert set(anomaly.__all__) == {"RandomCutForest", "RandomCutForestModel"}
+    for name in anomaly.__all__:
+        assert getattr(anomaly, name).__module__ == "sagespark.ml.anomaly"
+    for module in (classification, regression):
+        for name in module.__all__:
+            assert getattr(module, name).__module__ == module.__name__
     assert set(feature.__all__) == {"PCA", "PCAModel"}
     for name in feature.__all__:
         assert getattr(feature, name).__module__ == "sagespark.ml.feature"
