@@ -34,5 +34,7 @@ def repack(session: SageMakerSession, model: S3Uri, source: S3Uri, target: S3Uri
                         if not prefix and (plain == "code" or plain.startswith("code/")):
                             continue
                         member.name = prefix + plain
+                        if member.islnk():
+                            member.linkname = prefix + member.linkname.removeprefix("./")
                         new.addfile(member, old.extractfile(member) if member.isfile() else None)
         s3.upload_file(session, folder / "new.tar.gz", target)
