@@ -1,0 +1,259 @@
+"""What each built-in algorithm can do here, and the tests that hold it; the README shows it.
+
+``python -m support.algorithm_table`` (with ``tests`` on the path) prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sagespark.algorithms.registry import ALGORITHMS
+
+COLUMNS = (
+    "algorithm",
+    "fit",
+    "transform",
+    "dense",
+    "sparse",
+    "weights",
+    "validation channel",
+    "multi-host",
+    "against which reference",
+    "tolerance",
+)
+NO_WEIGHTS = "no: AWS's takes none"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table.
+
+    Parameters
+    ----------
+    estimator : str
+        The class.
+    algorithm : str
+        Its spec's name.
+    sparse, weights, hosts : str
+        "yes", or what holds instead.
+    references : tuple of (str, str)
+        What it is compared with, and how near it comes.
+    tests : tuple of str
+        ``path::function`` below ``tests``, which compare it.
+    """
+
+    estimator: str
+    algorithm: str
+    sparse: str
+    weights: str
+    hosts: str
+    references: tuple[tuple[str, str], ...]
+    tests: tuple[str, ...]
+
+    def cells(self) -> tuple[str, ...]:
+        """Return its cells."""
+        held_out = [c.name for c in ALGORITHMS[self.algorithm].channels if c.name != "train"]
+        channel = ", ".join(held_out) if "validation" in held_out else f"no: AWS's has {' and '.join(held_out)}"
+        names, tolerances = zip(*self.references, strict=True)
+        return (
+            f"`{self.estimator}`",
+            "yes",
+            "yes",
+            "yes",
+            self.sparse,
+            self.weights,
+            channel,
+            self.hosts,
+            "; ".join(names),
+            "; ".join(tolerances),
+        )
+
+
+LINES = (
+    Line(
+        "KMeans",
+        "kmeans",
+        "yes",
+        NO_WEIGHTS,
+        "yes",
+        (
+            ("scikit-learn KMeans, dense and CSR", "centres 1e-6 relative, labels equal"),
+            ("two hosts against one", "1e-5"),
+        ),
+        (
+            "unit/local/test_kmeans_train.py::test_dense_rows_give_scikit_learns_centres",
+            "unit/local/test_kmeans_train.py::test_sparse_rows_are_trained_as_csr_and_force_dense_is_honoured",
+            "unit/local/test_several_hosts.py::test_lloyd_on_hosts_is_as_good_as_scikit_learn_on_one",
+            "spark/test_ml_kmeans.py::test_equal_to_scikit_learn_on_the_same_rows",
+        ),
+    ),
+    Line(
+        "PCA",
+        "pca",
+        "yes",
+        NO_WEIGHTS,
+        "yes",
+        (
+            ("scikit-learn and SciPy", "singular values 1e-6"),
+            ("MLlib PCA", "up to sign and mean"),
+            ("hosts against one", "1e-5"),
+        ),
+        (
+            "unit/local/test_pca_fit.py::test_equal_to_scikit_learn_whatever_the_rows_kind",
+            "unit/local/test_pca_fit.py::test_wide_sparse_rows_are_equal_to_scipys",
+            "unit/local/test_several_hosts.py::test_pca_on_hosts_gives_the_components_of_one",
+            "spark/test_ml_pca.py::test_equal_to_mllib_up_to_sign_and_the_mean",
+        ),
+    ),
+    Line(
+        "LDA",
+        "lda",
+        "yes",
+        NO_WEIGHTS,
+        "no: AWS's trains on one",
+        (
+            ("scikit-learn LatentDirichletAllocation", "topics 1e-6 relative"),
+            ("known topics and MLlib LDA", "distance below 0.05; as near as MLlib's"),
+        ),
+        (
+            "unit/local/test_lda_train.py::test_the_artifact_is_aws_own_and_scikit_learns_model",
+            "unit/local/test_lda_train.py::test_topics_are_recovered",
+            "spark/test_ml_topics_anomalies_neighbours.py::test_topics_are_recovered_as_well_as_by_mllib",
+        ),
+    ),
+    Line(
+        "LinearLearnerClassifier",
+        "linear-learner",
+        "yes",
+        NO_WEIGHTS,
+        "yes",
+        (
+            ("scikit-learn LogisticRegression, SGDClassifier, LinearSVC", "weights 1e-5; 2e-3 by SGD"),
+            ("MLlib LogisticRegression", "probabilities 2e-3"),
+            ("hosts against one", "1e-9 with equal batches"),
+        ),
+        (
+            "unit/local/test_linear_fit.py::test_logistic",
+            "unit/local/test_linear_fit.py::test_sgd",
+            "unit/local/test_linear_fit.py::test_hinge_is_that_of_linear_svc",
+            "unit/local/test_linear_fit.py::test_softmax",
+            "unit/local/test_linear_fit.py::test_hosts_train_the_model_of_one_host",
+            "spark/test_ml_linear.py::test_equal_to_mllibs_logistic_regression",
+        ),
+    ),
+    Line(
+        "LinearLearnerRegressor",
+        "linear-learner",
+        "yes",
+        NO_WEIGHTS,
+        "yes",
+        (
+            (
+                "scikit-learn Ridge, SVR's losses, Huber, quantile",
+                "weights 1e-5; loss within the test's bound at corners",
+            ),
+        ),
+        (
+            "unit/local/test_linear_fit.py::test_squared",
+            "unit/local/test_linear_fit.py::test_eps_insensitive_squares",
+            "unit/local/test_linear_fit.py::test_losses_with_corners",
+            "spark/test_ml_linear.py::test_a_regressor_with_a_validation_column",
+        ),
+    ),
+    Line(
+        "FactorizationMachinesClassifier",
+        "factorization-machines",
+        "yes",
+        NO_WEIGHTS,
+        "no: here on one; AWS's on several",
+        (("MLlib FMClassifier", "area under ROC no more than 0.01 below"),),
+        ("spark/test_ml_linear.py::test_factorization_machines",),
+    ),
+    Line(
+        "FactorizationMachinesRegressor",
+        "factorization-machines",
+        "yes",
+        NO_WEIGHTS,
+        "no: here on one; AWS's on several",
+        (("known factors", "error below 0.1 of the deviation"),),
+        ("spark/test_ml_linear.py::test_factorization_machines",),
+    ),
+    Line(
+        "XGBoostClassifier",
+        "xgboost",
+        "yes",
+        "yes",
+        "yes",
+        (("XGBoost called directly", "predictions 1e-6"),),
+        (
+            "unit/local/test_xgboost_train.py::test_equal_to_xgboost_itself_in_every_format",
+            "unit/local/test_xgboost_train.py::test_weights_of_libsvm_and_of_csv",
+            "spark/test_ml_xgboost.py::test_equal_to_the_library",
+            "spark/test_ml_xgboost.py::test_two_hosts_weights_and_several_classes",
+        ),
+    ),
+    Line(
+        "XGBoostRegressor",
+        "xgboost",
+        "yes",
+        "yes",
+        "yes",
+        (("XGBoost called directly, every objective", "predictions 1e-6"),),
+        ("unit/local/test_xgboost_train.py::test_every_objective",),
+    ),
+    Line(
+        "XGBoostRanker",
+        "xgboost",
+        "yes",
+        "yes",
+        "no: a query's rows must stay on one host",
+        (("XGBoost called directly, rank objectives", "predictions 1e-6"),),
+        (
+            "unit/local/test_xgboost_train.py::test_ranking_by_query",
+            "spark/test_ml_xgboost.py::test_wide_rows_of_both_kinds_and_ranking",
+        ),
+    ),
+    Line(
+        "KNNClassifier",
+        "knn",
+        "yes",
+        NO_WEIGHTS,
+        "no: here on one; AWS's on several",
+        (("scikit-learn KNeighborsClassifier", "classes equal, distances 1e-6"),),
+        (
+            "unit/local/test_knn_train.py::test_classes_are_scikit_learns",
+            "spark/test_ml_topics_anomalies_neighbours.py::test_classes_votes_and_shares_are_scikit_learns",
+        ),
+    ),
+    Line(
+        "KNNRegressor",
+        "knn",
+        "yes",
+        NO_WEIGHTS,
+        "no: here on one; AWS's on several",
+        (("scikit-learn KNeighborsRegressor", "1e-5, but for equally distant rows"),),
+        (
+            "unit/local/test_knn_train.py::test_numbers_are_scikit_learns_on_diamonds",
+            "spark/test_ml_topics_anomalies_neighbours.py::test_numbers_are_scikit_learns",
+        ),
+    ),
+    Line(
+        "RandomCutForest",
+        "randomcutforest",
+        "made dense: AWS's takes dense rows",
+        NO_WEIGHTS,
+        "no: here on one; AWS's on several",
+        (("rrcf", "rank correlation 0.9, the same top 1 %"),),
+        ("unit/algorithms/test_random_cuts.py::test_ranks_as_the_rrcf_package",),
+    ),
+)
+
+
+def table() -> str:
+    """Return it as Markdown."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *(line.cells() for line in LINES)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
+
+
+if __name__ == "__main__":
+    print(table())
