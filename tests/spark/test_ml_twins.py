@@ -7,21 +7,32 @@ from typing import Any
 
 import pytest
 from pyspark.ml import clustering as theirs
+from pyspark.ml import classification as their_classification
 from pyspark.ml import feature as their_feature
+from pyspark.ml import regression as their_regression
 from pyspark.ml.param import Param
 from pyspark.ml.util import MLReadable, MLWritable
 
 from sagespark.ml import clustering as ours
-from sagespark.ml import feature
+from sagespark.ml import classification, feature, regression
 
 pytestmark = pytest.mark.spark
 
 TWINS = [
     (theirs.KMeans, ours.KMeans),
     (theirs.KMeansModel, ours.KMeansModel),
+    (theirs.LDA, ours.LDA),
+    (theirs.LDAModel, ours.LDAModel),
     (their_feature.PCA, feature.PCA),
     (their_feature.PCAModel, feature.PCAModel),
 ]
+RENAMED = [
+    (their_classification.GBTClassifier, classification.XGBoostClassifier),
+    (their_classification.GBTClassificationModel, classification.XGBoostClassificationModel),
+    (their_regression.GBTRegressor, regression.XGBoostRegressor),
+    (their_regression.GBTRegressionModel, regression.XGBoostRegressionModel),
+]
+"""Twins whose classes have AWS's names."""
 REFUSED = {"setWeightCol": "w", "setDistanceMeasure": "cosine", "setSolver": "row", "setInitSteps": 5}
 SUMMARY = ("k", "numIter", "clusterSizes", "trainingCost", "predictions", "predictionCol", "featuresCol", "cluster")
 
@@ -30,13 +41,13 @@ def public(cls: type) -> list[str]:
     return [name for name in dir(cls) if not name.startswith("_")]
 
 
-@pytest.mark.parametrize(("their", "our"), TWINS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize(("their", "our"), TWINS + RENAMED, ids=lambda c: c.__name__)
 def test_every_public_member_exists(their: type, our: type) -> None:
     missing = [name for name in public(their) if not hasattr(our, name)]
     assert not missing
 
 
-@pytest.mark.parametrize(("their", "our"), TWINS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize(("their", "our"), TWINS + RENAMED, ids=lambda c: c.__name__)
 def test_members_are_of_the_same_kind(their: type, our: type) -> None:
     for name in public(their):
         one, other = inspect.getattr_static(their, name), inspect.getattr_static(our, name)
@@ -44,8 +55,10 @@ def test_members_are_of_the_same_kind(their: type, our: type) -> None:
             assert isinstance(other, Param), name
         elif isinstance(one, property):
             assert isinstance(other, property), name
-        else:
+        elif callable(getattr(their, name)):
             assert callable(getattr(our, name)), name
+        else:
+            assert isinstance(other, type(one)), name
 
 
 def test_names_and_module_are_what_users_import() -> None:
@@ -54,7 +67,7 @@ def test_names_and_module_are_what_users_import() -> None:
         assert our.__module__ == their.__module__.replace("pyspark", "sagespark")
 
 
-@pytest.mark.parametrize("our", [our for _, our in TWINS], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("our", [our for _, our in TWINS + RENAMED], ids=lambda c: c.__name__)
 def test_persistence_is_mllibs(our: type) -> None:
     assert issubclass(our, MLWritable)
     assert issubclass(our, MLReadable)
@@ -65,6 +78,16 @@ def test_what_sagemaker_lacks_refuses_with_its_reason(name: str, value: Any) -> 
     with pytest.raises(ValueError) as caught:
         getattr(ours.KMeans(), name)(value)
     assert "SageMaker" in str(caught.value)
+
+
+@pytest.mark.parametrize(("their", "our"), RENAMED[::2], ids=lambda c: c.__name__)
+def test_mllibs_params_of_trees_are_accepted_as_its_defaults_or_refused(spark: Any, their: type, our: type) -> None:
+    defaults = {p.name: v for p, v in their().extractParamMap().items() if p.name != "seed"}
+    stage = our(**defaults)
+    assert {p.name: v for p, v in stage.extractParamMap().items()}.items() >= defaults.items()
+    for name, value in (("impurity", "gini"), ("leafCol", "leaf"), ("minInfoGain", 0.5), ("lossType", "absolute")):
+        with pytest.raises(ValueError, match="SageMaker's XGBoost has no such setting; "):
+            our(**{name: value})
 
 
 @pytest.mark.parametrize("param", ["distanceMeasure", "initSteps", "solver", "maxBlockSizeInMB"])
