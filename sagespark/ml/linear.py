@@ -219,8 +219,7 @@ class LinearLearner(HasValidationDataset, HasTestDataset):
 
     def _penalties(self) -> tuple[dict[str, Inferred], list[str]]:
         """Return ``wd`` and ``l1`` as MLlib's Params mean them, and what is wrong."""
-        strength, share = self._value("regParam"), self._value("elasticNetParam")
-        if strength is None and share is None:
+        if not (self.isSet("regParam") or self.isSet("elasticNetParam")):
             return {}, []
         problems = [
             f"{mllib} and {own} exclude each other: {mllib} is sent as wd and l1"
@@ -228,9 +227,9 @@ class LinearLearner(HasValidationDataset, HasTestDataset):
             for own in ("wd", "l1")
             if self.isSet(mllib) and self.isSet(own)
         ]
-        if strength is None:
+        if not self.isSet("regParam"):
             problems.append("elasticNetParam shares out regParam; set regParam too")
-        strength, share = strength or 0.0, share or 0.0
+        strength, share = self._value("regParam") or 0.0, self._value("elasticNetParam")
         values = {"wd": strength * (1 - share), "l1": strength * share}
         return {wire: Inferred("width", partial(constant, repr(value))) for wire, value in values.items()}, problems
 

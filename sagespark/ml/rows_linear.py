@@ -22,9 +22,10 @@ PENALTIES: tuple[ParamRow, ...] = (
     ),
     ParamRow(
         "elasticNetParam",
-        f"Share of the L1 penalty, 0 to 1; unset: 0. {_REGULARIZATION}",
+        f"Share of the L1 penalty, 0 to 1. {_REGULARIZATION}",
         to.Number("elasticNetParam", Range(0, 1)),
         "float",
+        0.0,
     ),
 )
 """Params of regularization."""

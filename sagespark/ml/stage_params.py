@@ -23,7 +23,6 @@ from pyspark.ml.param.shared import (
     HasRegParam,
     HasStandardization,
     HasStepSize,
-    HasThreshold,
     HasThresholds,
     HasTol,
     HasWeightCol,
@@ -213,7 +212,6 @@ class LinearLearnerClassifierParams(
     HasFitIntercept,
     HasStandardization,
     HasElasticNetParam,
-    HasThreshold,
     rows=(*algorithm_rows(LINEAR_CLASSIFIER), *PENALTIES, *CLASSES),
 ):
     """Params of the linear learner's classifier."""
@@ -233,7 +231,6 @@ class LinearLearnerClassifierModelParams(
     HasFitIntercept,
     HasStandardization,
     HasElasticNetParam,
-    HasThreshold,
     rows=(*algorithm_rows(LINEAR_CLASSIFIER), *PENALTIES, *CLASSES),
     model=True,
 ):

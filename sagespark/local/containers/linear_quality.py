@@ -58,9 +58,10 @@ def threshold(margins: Floats, labels: Floats, values: Mapping[str, Any]) -> tup
     elif criterion == "precision_at_target_recall":
         quality = np.where(recall >= values["target_recall"], precision, -1.0)
     else:
-        # Rows called 1: without any, precision tells nothing.
+        # Where the target is out of reach the most precise threshold is the next best; calling none 1 is no answer.
         reached = (precision >= values["target_precision"]) & (called > 0)
-        quality = np.where(reached, recall, precision - 2) if not reached.any() else np.where(reached, recall, -1.0)
+        quality = np.where(reached, recall, precision - 2)
+        quality[0] = -2
     best = np.flatnonzero(quality >= quality.max() - 1e-12)
     chosen = best[np.abs(cuts[best]).argmin()]
     return float(cuts[chosen]), float(quality[chosen])
