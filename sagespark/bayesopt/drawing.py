@@ -105,6 +105,12 @@ def axis(axes: Any, parameter: Any, name: str, values: Sequence[Any], *, vertica
         return
     if parameter.scale == "Logarithmic":
         getattr(axes, f"set_{of}scale")("log")
+        if parameter.maxValue < 1000 * parameter.minValue:
+            # Over few decades matplotlib would label the minor ticks too, one over the other.
+            marks = [m * 10.0**k for k in range(-12, 13) for m in (1, 2, 5)]
+            inside = [v for v in marks if parameter.minValue <= v <= parameter.maxValue]
+            set_ticks(inside, [f"{v:g}" for v in inside])
+            getattr(axes, f"{of}axis").set_minor_formatter(lambda value, position: "")
     elif parameter.scale == "ReverseLogarithmic":
         # Beyond 1, where no value lies, matplotlib still asks.
         functions = (
