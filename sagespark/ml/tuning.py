@@ -352,6 +352,9 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
                 problems += error.problems
         self._refuse(problems, "fit")
         warm = self.getWarmStart()
+        # Training jobs get the tuning job's tags, so that the estimators' have to be among them.
+        own = [candidate.estimator._value("tags") or {} for candidate in candidates]
+        values["tags"] = {k: v for tags in (*own, values["tags"]) for k, v in tags.items()}
         scope = Scope(session, name, values)
         return make(scope, self.uid, name, jobs, candidates, None if warm is None else warm.request)
 

@@ -15,9 +15,10 @@ from sagespark.aws.tuning_job import TuningJob
 from sagespark.bayesopt import Categorical, Continuous, Integer
 from sagespark.core.errors import ResourceNotFoundError, ValidationError
 from sagespark.ml import tuning_runs, tuning_service
+from sagespark.ml.stage import Stage
 from sagespark.ml.tuning_journal import journal
 from sagespark.ml.tuning_plan import Candidate
-from sagespark.ml.tuning_ranges import from_json, resolve
+from sagespark.ml.tuning_ranges import from_json, nested, resolve
 
 if TYPE_CHECKING:
     from sagespark.ml.tuning import HyperparameterTuner
@@ -93,7 +94,7 @@ def _of_service(
         key = definition.get("DefinitionName", "") if several else ""
         given = estimator.get(key) if isinstance(estimator, Mapping) else estimator
         one = given if given is not None else _estimator_of(definition)
-        found = _ranges(definition.get("HyperParameterRanges") or config.get("ParameterRanges", {}))
+        found = _ranges(definition.get("HyperParameterRanges") or config.get("ParameterRanges", {}), one)
         _, problems = resolve(one, found)
         if problems:
             raise ValidationError([f"the estimator is not what was tuned: {p}" for p in problems], "attach")
@@ -143,14 +144,18 @@ def _classes(base: type) -> list[type]:
     return found
 
 
-def _ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
+def _ranges(ranges: Mapping[str, Any], estimator: Any) -> dict[str, Any]:
+    """Return ``ParameterRanges`` as this package has them, categories as the estimator's hyperparameters have them."""
     found: dict[str, Any] = {}
+    specs = [stage._spec for stage in nested(estimator) if isinstance(stage, Stage) and stage._spec is not None]
+    known = {h.wire: h for spec in specs for h in spec.hyperparameters}
     for row in ranges.get("ContinuousParameterRanges", ()):
         found[row["Name"]] = Continuous(float(row["MinValue"]), float(row["MaxValue"]), row.get("ScalingType", "Auto"))
     for row in ranges.get("IntegerParameterRanges", ()):
         found[row["Name"]] = Integer(int(row["MinValue"]), int(row["MaxValue"]), row.get("ScalingType", "Auto"))
     for row in ranges.get("CategoricalParameterRanges", ()):
-        found[row["Name"]] = Categorical(row["Values"])
+        one = known.get(row["Name"])
+        found[row["Name"]] = Categorical([v if one is None else one.from_wire(v) for v in row["Values"]])
     return found
 
 

@@ -21,6 +21,7 @@ from sagespark.ml import SageMakerEstimator, tuning_trials
 from sagespark.ml.clustering import KMeans
 from sagespark.ml.feature import PCA
 from sagespark.ml.tuning import HyperparameterTuner, HyperparameterTunerModel, Trial, WarmStart
+from sagespark.ml.tuning_attach import _ranges
 from sagespark.ml.tuning_journal import FileJournal, journal
 from sagespark.ml.tuning_ranges import as_json, configured, from_json, resolve
 from sagespark.ml.tuning_runs import stages_of
@@ -144,6 +145,27 @@ def test_grid_and_hyperband_in_the_services_terms(aws: SageMakerSession) -> None
     band = tuner(aws, strategy="Hyperband", minResource=1, maxResource=9, ranges={"k": Integer(2, 5)}).plan(SCHEMA)
     config = band.tuningJob["HyperParameterTuningJobConfig"]
     assert config["StrategyConfig"] == {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": 9}}
+
+
+def test_a_described_job_has_the_same_ranges_again() -> None:
+    described = {
+        "IntegerParameterRanges": [{"Name": "k", "MinValue": "2", "MaxValue": "9", "ScalingType": "Linear"}],
+        "CategoricalParameterRanges": [
+            {"Name": "epochs", "Values": ["1", "5"]},
+            {"Name": "init_method", "Values": ["random", "kmeans++"]},
+        ],
+    }
+    assert _ranges(described, Pipeline(stages=[KMeans()])) == {
+        "k": Integer(2, 9, "Linear"),
+        "epochs": Categorical([1, 5]),
+        "init_method": Categorical(["random", "kmeans++"]),
+    }
+
+
+def test_tags_of_the_estimator_and_of_the_tuner_are_on_all_jobs(aws: SageMakerSession) -> None:
+    plan = tuner(aws, estimator=KMeans(tags={"a": "km", "b": "km"}), tags={"a": "tuner"}).plan(SCHEMA)
+    tags = {t["Key"]: t["Value"] for t in plan.tuningJob["Tags"]}
+    assert (tags["a"], tags["b"], tags["team"]) == ("tuner", "km", "blue")
 
 
 def test_several_estimators_are_several_definitions(aws: SageMakerSession) -> None:
