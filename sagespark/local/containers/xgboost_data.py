@@ -6,6 +6,7 @@ not, zeros among it.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import xgboost
     from scipy.sparse import csr_matrix
 
+_log = logging.getLogger("xgboost")
 KINDS = {
     "libsvm": "libsvm",
     "text/libsvm": "libsvm",
@@ -53,7 +55,7 @@ class Data:
     labels : ndarray of float32, shape (n,)
     weights : ndarray of float32, shape (n,), or None
     groups : ndarray of int64, shape (n,), or None
-        Query ids.
+        Numbers of queries, increasing.
     """
 
     features: NDArray[np.float32] | csr_matrix
@@ -200,8 +202,21 @@ def _together(parts: Sequence[Rows], name: str) -> Data:
         if not np.isnan(weights).all():
             raise ClientError(f"channel {name!r}: some rows have a weight, others have none")
         weights = None
-    groups = lead[:, 2].astype(np.int64) if lead.shape[1] > 2 else None
+    groups = _queries(lead[:, 2], name) if lead.shape[1] > 2 else None
     return Data(features, lead[:, 0].astype(np.float32), weights, groups)
+
+
+def _queries(ids: NDArray[np.float64], name: str) -> NDArray[np.int64]:
+    """Return numbers of the queries in the order of the rows; XGBoost keeps 32 bits of an id.
+
+    As in XGBoost's reader of text, a query ends where the id changes.
+    """
+    numbers = np.cumsum(np.diff(ids, prepend=ids[:1]) != 0)
+    if numbers[-1] + 1 > len(np.unique(ids)):
+        _log.warning(
+            "Rows of a query do not stand together in channel %r: each run of rows is a query of its own", name
+        )
+    return numbers
 
 
 def _stack(parts: Sequence[Matrix], name: str) -> Any:

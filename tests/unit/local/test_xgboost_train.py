@@ -172,12 +172,12 @@ def test_survival_takes_each_label_as_its_own_interval(program: Program, diabete
 def test_ranking_by_query(program: Program, diabetes: Rows, objective: str) -> None:
     x, y = diabetes[0], (diabetes[1] > 140).astype(np.float32)
     # Ids beyond what float32 tells apart, and queries that begin in one file and end in the next.
-    qid = np.sort(np.random.default_rng(4).integers(0, 30, len(y))) + 2**40
+    qid = np.sort(np.random.default_rng(4).integers(0, 30, len(y))) * 2**40
     lead = np.column_stack([y, np.full(len(y), np.nan), qid])
     params = {"num_round": 4, "objective": objective, "eval_metric": "ndcg@5"}
     files = {"1": encode(x[:205], lead[:205], LIBSVM), "2": encode(x[205:], lead[205:], LIBSVM)}
     program.launch(params, {"train": files}, content_type=LIBSVM)
-    equal(model(program), alone(params, x, y, qid=qid), x)
+    equal(model(program), alone(params, x, y, qid=qid // 2**40), x)
 
 
 PARAMETERS: list[dict[str, Any]] = [
