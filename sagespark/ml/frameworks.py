@@ -170,6 +170,9 @@ class FrameworkEstimator(FrameworkParams, SageMakerEstimator):
                     f"entryPoint {values['entryPoint']!r} is no Python and cannot serve: set inferenceEntryPoint to a "
                     "script with model_fn, or endpointPolicy='never'"
                 )
+        own = values.get("inferenceEntryPoint")
+        if kind.serves_alone and own and source.serving_program(values) != "inference.py":
+            problems.append(f"inferenceEntryPoint must be 'inference.py' for {kind.framework}, but got {own!r}")
         if problems or training is None:
             return None, problems
         archive = str(script.location(session, values))
@@ -208,7 +211,11 @@ class FrameworkEstimator(FrameworkParams, SageMakerEstimator):
         if plan.hosting is None:
             return record
         record.imageUri = plan.hosting.model["PrimaryContainer"]["Image"]
-        script.ready(self._kind, record, isolated=values["enableNetworkIsolation"])
+        try:
+            script.ready(self._kind, record, isolated=values["enableNetworkIsolation"])
+        except SageSparkError as error:
+            error.createdResources += record.created
+            raise
         container = {**plan.hosting.model["PrimaryContainer"]}
         if record.environment:
             container["Environment"] = dict(record.environment)

@@ -129,7 +129,10 @@ def of_job(kind: Kind, record: HostingRecord) -> dict[str, str]:
     told = record.hyperparameters
     if frameworks.PROGRAM not in told or kind.serves_alone:
         return {}
-    program, directory = (json.loads(told[name]) for name in (frameworks.PROGRAM, "sagemaker_submit_directory"))
+    program, directory = (json.loads(told.get(n, '""')) for n in (frameworks.PROGRAM, "sagemaker_submit_directory"))
+    if not directory.startswith("s3://"):
+        # A job without network got its script by a channel; where from, its hyperparameters do not tell.
+        return {}
     return {
         _PROGRAM: program,
         _DIRECTORY: directory,

@@ -9,12 +9,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
 import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -182,7 +184,9 @@ class Environments:
                     check()
                     self._clock.sleep(_PAUSE)
             except BaseException:
-                process.kill()
+                # pip may have started compilers: the whole group goes.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 raise
             reader.result()

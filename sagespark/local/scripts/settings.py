@@ -13,6 +13,8 @@ from typing import Any
 
 from sagespark.local.scripts import layout
 
+TUNING = "_tuning_objective_metric"
+"""Hyperparameter that automatic model tuning adds, which a script never gets to see."""
 _FRAMEWORK_MODULES = {
     "sklearn": "sagemaker_sklearn_container.training:main",
     "xgboost": "sagemaker_xgboost_container.training:main",
@@ -24,9 +26,9 @@ _FRAMEWORK_MODULES = {
 
 
 def split(hyperparameters: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the script's hyperparameters and the toolkit's own (``sagemaker_*``), decoded."""
+    """Return the script's hyperparameters and the toolkit's own (``sagemaker_*``, and tuning's), decoded."""
     values = {name: layout.decoded(text) for name, text in hyperparameters.items()}
-    own = {name: value for name, value in values.items() if name.startswith("sagemaker_")}
+    own = {name: value for name, value in values.items() if name.startswith("sagemaker_") or name == TUNING}
     return {name: value for name, value in values.items() if name not in own}, own
 
 

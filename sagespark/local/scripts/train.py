@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -89,7 +90,10 @@ def _command(folder: Path, program: str, own: dict[str, Any], python: str) -> li
         hosts = sorted(resources.get("hosts", ["algo-1"]))
         rank = hosts.index(resources.get("current_host", "algo-1"))
         launch = ["-m", "torch.distributed.run", "--nnodes", str(len(hosts)), "--nproc_per_node", "1"]
-        launch += ["--node_rank", str(rank), "--master_addr", hosts[0], "--master_port", str(_PORT)]
+        # Where containers are not isolated, names do not resolve and the addresses are told instead.
+        addresses = json.loads(os.environ.get("SAGESPARK_HOSTS", "{}"))
+        master = addresses.get(hosts[0], hosts[0])
+        launch += ["--node_rank", str(rank), "--master_addr", master, "--master_port", str(_PORT)]
         return [python, *launch, program]
     return [python, program]
 

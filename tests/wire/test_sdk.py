@@ -1,0 +1,118 @@
+"""AWS's own SageMaker SDK, the last 2.x, against the embedded service: a built-in algorithm, a script, attach.
+
+It gets nothing but ``AWS_ENDPOINT_URL``, credentials, role and bucket. Its environment, and that of the newest
+scikit-learn that it knows, are built once and kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sagespark.core.clock import SystemClock
+from sagespark.local.config import ServiceInfo
+from sagespark.local.environments.build import Environments
+from sagespark.local.environments.pins import Pin
+from support.local_service import ServiceProcess
+
+pytestmark = [pytest.mark.wire, pytest.mark.slow]
+
+SDK = Pin("sagemaker-sdk", "2.257.7", ("sagemaker==2.257.7",), "sagemaker")
+SCRIPT = """
+import argparse, os, pathlib, pickle
+import numpy as np
+from sklearn.linear_model import LinearRegression
+
+def model_fn(model_dir):
+    with open(os.path.join(model_dir, "model.pkl"), "rb") as file:
+        return pickle.load(file)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scale", type=float)
+    scale = parser.parse_args().scale
+    rows = np.loadtxt(os.path.join(os.environ["SM_CHANNEL_TRAIN"], "rows.csv"), delimiter=",")
+    model = LinearRegression().fit(rows[:, 1:], scale * rows[:, 0])
+    print(f"score={model.score(rows[:, 1:], scale * rows[:, 0])};")
+    with open(os.path.join(os.environ["SM_MODEL_DIR"], "model.pkl"), "wb") as file:
+        pickle.dump(model, file)
+"""
+CONFIG = """
+SchemaVersion: '1.0'
+SageMaker:
+  PythonSDK:
+    Modules:
+      TelemetryOptOut: true
+"""
+CLIENT = """
+import json, os
+import boto3, numpy as np
+from sagemaker import KMeans, Session
+from sagemaker.sklearn import SKLearn
+
+role, bucket = os.environ["SAGESPARK_ROLE"], os.environ["SAGESPARK_BUCKET"]
+session = Session(boto3.Session(region_name="us-east-1"), default_bucket=bucket)
+common = {"role": role, "instance_count": 1, "instance_type": "ml.m5.large", "sagemaker_session": session}
+rng = np.random.default_rng(0)
+found = {}
+
+x = np.concatenate([rng.normal(size=(50, 2)) + centre for centre in (0, 50)]).astype("float32")
+kmeans = KMeans(k=2, data_location=f"s3://{bucket}/kmeans", output_path=f"s3://{bucket}/out", **common)
+kmeans.fit(kmeans.record_set(x), logs=False)
+predictor = kmeans.deploy(initial_instance_count=1, instance_type="ml.m5.large")
+labels = [int(row.label["closest_cluster"].float32_tensor.values[0]) for row in predictor.predict(x)]
+found["clusters"] = [sorted(set(labels[:50])), sorted(set(labels[50:]))]
+predictor.delete_endpoint()
+
+x = rng.normal(size=(60, 3))
+y = x @ [1, 2, 3]
+np.savetxt("rows.csv", np.column_stack([y, x]), delimiter=",")
+script = SKLearn(
+    entry_point="train.py", source_dir="src", framework_version="1.4-2", py_version="py3",
+    hyperparameters={"scale": 2.0}, metric_definitions=[{"Name": "score", "Regex": "score=(.*?);"}], **common
+)
+script.fit({"train": session.upload_data("rows.csv", bucket, "rows")}, logs=False)
+description = script.latest_training_job.describe()
+found["score"] = description["FinalMetricDataList"][0]["Value"]
+attached = SKLearn.attach(script.latest_training_job.name, sagemaker_session=session)
+found["attached"] = [attached.entry_point, attached.hyperparameters()["scale"]]
+predictor = attached.deploy(initial_instance_count=1, instance_type="ml.m5.large")
+found["error"] = float(np.abs(predictor.predict(x[:5]) - 2 * y[:5]).max())
+predictor.delete_endpoint()
+print("FOUND " + json.dumps(found))
+"""
+
+
+def test_the_sdk_trains_deploys_predicts_and_attaches(tmp_path: Path) -> None:
+    python = Environments(SystemClock()).build(SDK, print, lambda: None)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text(SCRIPT)
+    (tmp_path / "client.py").write_text(CLIENT)
+    (tmp_path / ".config" / "sagemaker").mkdir(parents=True)
+    (tmp_path / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG)
+    service = ServiceProcess(tmp_path / "data").start()
+    try:
+        quiet = {"SAGEMAKER_SUPPRESS_V2_WARNING": "1", "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+        client = subprocess.run(
+            [str(python), "client.py"],
+            cwd=tmp_path,
+            env=quiet | ServiceInfo(service.url).environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=400,
+        )
+    finally:
+        service.stop()
+    assert client.returncode == 0, client.stdout[-3000:]
+    found = json.loads(client.stdout.rpartition("FOUND ")[2])
+    first, second = found["clusters"]
+    assert len(first) == len(second) == 1
+    assert first != second
+    assert found["score"] == pytest.approx(1.0)
+    assert found["attached"] == ["train.py", "2.0"]
+    assert found["error"] < 1e-6
