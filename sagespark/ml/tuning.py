@@ -12,13 +12,13 @@ from pyspark.sql.types import StructType
 from sagespark.aws.session import SageMakerSession
 from sagespark.core.errors import ValidationError
 from sagespark.core.names import MAX_TUNING_JOB_NAME
-from sagespark.ml import placement, tuning_attach, tuning_driver, tuning_runs, tuning_service
+from sagespark.ml import placement, tuning_attach, tuning_checks, tuning_driver, tuning_runs, tuning_service
 from sagespark.ml.estimator import TrainingEstimator
 from sagespark.ml.plan import Plan
 from sagespark.ml.requests import Scope
 from sagespark.ml.tuning_arguments import TunerArguments, WarmStart
 from sagespark.ml.tuning_model import HyperparameterTunerModel
-from sagespark.ml.tuning_plan import SERVICE_STRATEGIES, Candidate, Objective, TuningPlan, grid_size, make, objective
+from sagespark.ml.tuning_plan import Candidate, Objective, TuningPlan, grid_size, make, objective
 from sagespark.ml.tuning_ranges import any_config, as_json, configured, resolve
 from sagespark.ml.tuning_trials import Trial
 
@@ -243,49 +243,11 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
         """Return where the trials are chosen."""
         if (given := self._value("runOn")) is not None:
             return str(given)
-        return "driver" if self._not_by_service(candidates) else "service"
-
-    def _not_by_service(self, candidates: Sequence[Candidate]) -> list[str]:
-        """Return why the service cannot run this, in words."""
-        found = []
-        if self._value("strategy") not in SERVICE_STRATEGIES:
-            found.append(f"strategy {self._value('strategy')} is the driver's only")
-        if self.getEvaluator() is not None:
-            found.append("an evaluator scores on the driver")
-        if self._value("checkpointDir") is not None:
-            found.append("checkpointDir is the driver's journal; the service keeps its own state")
-        for candidate in candidates:
-            stages = tuning_runs.stages_of(candidate.estimator, candidate.tuned)
-            if not isinstance(stages.first, TrainingEstimator):
-                found.append(f"{stages.first.uid} trains no job of the service")
-            elif not stages.alone:
-                found.append(f"the service tunes one stage, and {stages.first.uid} is not the only one with ranges")
-            found += [
-                f"{t.name} is no hyperparameter of {stages.first.uid}'s jobs" for t in candidate.tuned if t.wire is None
-            ]
-        return found
+        return "driver" if tuning_checks.not_by_service(self, candidates) else "service"
 
     def _argument_problems(self, candidates: Sequence[Candidate], schema: StructType) -> list[str]:
-        v = self._values()
-        found = tuning_runs.validation_problems(v.get("validationIndicatorCol"), self.getValidationDataset(), schema)
-        if not candidates:
-            return found
-        where = self._where(candidates)
-        if where == "service":
-            found += [f"runOn='service': {reason}; take runOn='driver'" for reason in self._not_by_service(candidates)]
-        else:
-            found += tuning_driver.problems(self, candidates)
-        if v["maxParallelJobs"] > v["maxJobs"] and v["strategy"] != "Grid":
-            found.append(f"maxParallelJobs must not be above maxJobs ({v['maxJobs']}), but got {v['maxParallelJobs']}")
-        if v["strategy"] == "Hyperband" and v["earlyStoppingType"] == "Auto":
-            found.append("earlyStoppingType must be 'Off' with Hyperband, which stops trials itself")
-        if v["strategy"] != "Hyperband" and (v.get("minResource") or v.get("maxResource")):
-            found.append("minResource and maxResource are for strategy 'Hyperband' only")
-        if v["strategy"] == "Manual" and not self.getConfigs():
-            found.append("strategy 'Manual' needs configs=[{...}, ...]")
-        elif v["strategy"] != "Manual" and self.getConfigs():
-            found.append(f"configs are for strategy 'Manual' only, but strategy is {v['strategy']!r}")
-        return found
+        where = self._where(candidates) if candidates else ""
+        return tuning_checks.problems(self, candidates, schema, where)
 
     def _held_back(self, candidate: Candidate) -> str | None:
         """Return the channel that held-out rows go to on the service, None where none are held out."""

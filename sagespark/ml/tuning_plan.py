@@ -214,7 +214,7 @@ def _definition(v: Mapping[str, Any], job: Plan, candidate: Candidate) -> Reques
         "StaticHyperParameters": {k: x for k, x in source.get("HyperParameters", {}).items() if k not in tuned},
         "AlgorithmSpecification": {k: x for k, x in source["AlgorithmSpecification"].items() if k in _SPECIFICATION},
         **{k: source[k] for k in _PASSED if k in source},
-        "RetryStrategy": {"MaximumRetryAttempts": attempts} if attempts else None,
+        "RetryStrategy": {"MaximumRetryAttempts": attempts} if attempts else source.get("RetryStrategy"),
     }
     types = v.get("instanceTypes")
     resources = dict(source["ResourceConfig"])

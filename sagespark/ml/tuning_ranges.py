@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,12 @@ class Tuned:
         row = self.hyperparameter
         if row is not None:
             return row.to_wire(row.convert(value))
-        return str(value) if not isinstance(value, float) else repr(value)
+        # Scripts of frameworks get JSON.
+        return json.dumps(value) if self.stage.hasParam("entryPoint") else self.plain(value)
+
+    def plain(self, value: Any) -> str:
+        """Return a value as the ``hyperparameters`` of an estimator of any image hold it."""
+        return repr(value) if isinstance(value, float) else str(value)
 
     def from_wire(self, text: str) -> Any:
         """Return the range's value that a wire string stands for."""
@@ -154,7 +160,7 @@ def configured(estimator: Any, tuned: Sequence[Tuned], config: Mapping[str, Any]
         else:
             holder = t.stage.getParam("hyperparameters")
             before = extra.get(holder, t.stage.getOrDefault(holder))
-            extra[holder] = {**before, t.wire: t.to_wire(config[t.name])}
+            extra[holder] = {**before, t.wire: t.plain(config[t.name])}
     return estimator.copy(extra)
 
 

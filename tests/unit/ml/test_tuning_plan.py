@@ -20,6 +20,7 @@ from sagespark.core.s3uri import S3Uri
 from sagespark.ml import SageMakerEstimator, tuning_trials
 from sagespark.ml.clustering import KMeans
 from sagespark.ml.feature import PCA
+from sagespark.ml.frameworks import SKLearn
 from sagespark.ml.tuning import HyperparameterTuner, HyperparameterTunerModel, Trial, WarmStart
 from sagespark.ml.tuning_attach import _ranges
 from sagespark.ml.tuning_journal import FileJournal, journal
@@ -199,6 +200,19 @@ def test_any_image_is_tuned_by_its_own_names(aws: SageMakerSession) -> None:
     assert [c["ChannelName"] for c in request["TrainingJobDefinition"]["InputDataConfig"]] == ["train"]
 
 
+def test_scripts_get_their_values_as_json() -> None:
+    script = SKLearn(entryPoint="train.py", hyperparameters={"depth": 3})
+    tuned, problems = resolve(script, {"depth": Integer(1, 9), "kind": Categorical(["a", "b"])})
+    assert problems == []
+    assert [t.to_range()[1] for t in tuned] == [
+        {"Name": "depth", "MinValue": "1", "MaxValue": "9", "ScalingType": "Auto"},
+        {"Name": "kind", "Values": ['"a"', '"b"']},
+    ]
+    assert tuned[1].from_wire('"b"') == "b"
+    # On the driver the estimator encodes them itself.
+    assert configured(script, tuned, {"depth": 5, "kind": "a"}).getHyperparameters() == {"depth": "5", "kind": "a"}
+
+
 def test_rows_of_the_estimators_own_channel_are_left_alone(aws: SageMakerSession) -> None:
     request = tuner(aws, estimator=KMeans(testIndicatorCol="held")).plan(SCHEMA).tuningJob
     channels = [c["ChannelName"] for c in request["TrainingJobDefinition"]["InputDataConfig"]]
@@ -234,6 +248,18 @@ def test_rows_of_the_estimators_own_channel_are_left_alone(aws: SageMakerSession
         ({"validationIndicatorCol": "nope"}, "validationIndicatorCol: there is no column 'nope'"),
         ({"validationIndicatorCol": "y"}, "column 'y' must be boolean, but is double"),
         ({"estimator": KMeans(featuresCol="x")}, "'x'"),
+        (
+            {
+                "estimator": SageMakerEstimator(
+                    imageUri="own:1",
+                    featuresCol="features",
+                    containerEntryPoint=["/bin/sh"],
+                    metricDefinitions=[{"Name": "test:msd", "Regex": r"m=(\S+)"}],
+                ),
+                "runOn": "service",
+            },
+            "a tuning job runs its image's own program",
+        ),
         ({"estimator": {"a": KMeans()}}, "ranges must be a dict with the estimators' names ['a'], but got ['epochs']"),
         ({"estimator": Pipeline(stages=[PCA(k=2), KMeans()])}, "has stages in front of it"),
     ],
