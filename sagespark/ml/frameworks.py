@@ -195,7 +195,18 @@ class FrameworkEstimator(FrameworkParams, SageMakerEstimator):
     def _plan(self, session: SageMakerSession, schema: StructType, more: Sequence[str] = ()) -> Plan:
         plan = super()._plan(session, schema, more)
         plan.trainingJob["HyperParameters"]["sagemaker_job_name"] = json.dumps(plan.name)
-        return plan
+        if plan.hosting is None:
+            return plan
+        container = plan.hosting.model["PrimaryContainer"]
+        data, variables = script.packed(
+            self._kind,
+            session,
+            container["ModelDataUrl"],
+            container.get("Environment", {}),
+            isolated=self._value("enableNetworkIsolation"),
+        )
+        more_of = {"Environment": variables} if variables else {}
+        return replace(plan, hosting=plan.hosting.with_container({**container, "ModelDataUrl": data, **more_of}))
 
     def _train(self, session: SageMakerSession, plan: Plan, reports: act.Reports) -> HostingRecord:
         values = self._values()
@@ -216,10 +227,7 @@ class FrameworkEstimator(FrameworkParams, SageMakerEstimator):
         except SageSparkError as error:
             error.createdResources += record.created
             raise
-        container = {**plan.hosting.model["PrimaryContainer"]}
-        if record.environment:
-            container["Environment"] = dict(record.environment)
-        return act.host(record, replace(plan, hosting=plan.hosting.with_container(container)))
+        return act.host(record, plan)
 
 
 class SKLearnModel(FrameworkModel):

@@ -141,19 +141,29 @@ def of_job(kind: Kind, record: HostingRecord) -> dict[str, str]:
     }
 
 
-def ready(kind: Kind, record: HostingRecord, *, isolated: bool) -> None:
-    """Make a record's artifact one that the image serves: with the script inside, where the image wants it so.
+def packed(
+    kind: Kind, session: SageMakerSession, model: str, variables: Mapping[str, str], *, isolated: bool
+) -> tuple[str, dict[str, str]]:
+    """Return artifact and variables of a model whose script is inside the artifact, where the image wants it so.
 
-    A container without network cannot fetch the script either.
+    A container without network cannot fetch the script either. Where nothing is to be done both are as given.
     """
-    directory = record.environment.get(_DIRECTORY, "")
-    if not (kind.inside or isolated) or not directory.startswith("s3://") or record.modelData is None:
-        return
-    model, archive = S3Uri.parse(record.modelData), S3Uri.parse(directory)
+    archive = variables.get(_DIRECTORY, "")
+    if not (kind.inside or isolated) or not archive.startswith("s3://"):
+        return model, dict(variables)
     digest = hashlib.sha256(f"{model} {archive}".encode()).hexdigest()[:20]
-    target = record.session.location / "model" / digest / "model.tar.gz"
+    return str(session.location / "model" / digest / "model.tar.gz"), {**variables, _DIRECTORY: _INSIDE}
+
+
+def ready(kind: Kind, record: HostingRecord, *, isolated: bool) -> None:
+    """Make a record's artifact one that the image serves (:func:`packed`)."""
+    if record.modelData is None:
+        return
+    data, variables = packed(kind, record.session, record.modelData, record.environment, isolated=isolated)
+    if data == record.modelData:
+        return
+    target = S3Uri.parse(data)
     if not s3.exists(record.session, target):
-        repack(record.session, model, archive, target)
-        record.note(Resource("S3Object", str(target)))
-    record.modelData = str(target)
-    record.environment[_DIRECTORY] = _INSIDE
+        repack(record.session, S3Uri.parse(record.modelData), S3Uri.parse(record.environment[_DIRECTORY]), target)
+        record.note(Resource("S3Object", data))
+    record.modelData, record.environment = data, variables

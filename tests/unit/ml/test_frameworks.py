@@ -83,7 +83,10 @@ def test_requests_are_the_sdks(cls: Any, aws: SageMakerSession, folder: Path) ->
         assert environment == {}
     else:
         assert environment["SAGEMAKER_PROGRAM"] == "train.py"
-        assert environment["SAGEMAKER_SUBMIT_DIRECTORY"] == location
+        # Some images want the script inside the artifact, which is then another one than the job's.
+        inside = kind.inside
+        assert environment["SAGEMAKER_SUBMIT_DIRECTORY"] == ("/opt/ml/model/code" if inside else location)
+        assert container["ModelDataUrl"].startswith("s3://bucket/sagespark/model/") == inside
         assert environment["SAGEMAKER_REGION"] == "us-east-1"
     for operation, request in plan.requests:
         unknown = ParamValidator().validate(
