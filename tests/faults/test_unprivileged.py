@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,12 +38,10 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def train_and_serve(hosting: Hosting) -> None:
-    """Run a job, host its model and compare the answers with scikit-learn's."""
-    rows = np.random.default_rng(3).random((400, 6), dtype=np.float32)
-    hosting.s3.put_object(Bucket=BUCKET, Key="train/part", Body=bytes(codec(RECORDIO).encode(rows)))
+def train(hosting: Hosting, name: str, count: int, **members: Any) -> dict[str, Any]:
+    """Run a job on so many hosts and return its description once it has ended."""
     hosting.sm.create_training_job(
-        TrainingJobName="job",
+        TrainingJobName=name,
         AlgorithmSpecification={"TrainingImage": image_uri("kmeans", REGION), "TrainingInputMode": "File"},
         RoleArn=default_role(),
         HyperParameters={"k": "4", "feature_dim": "6"},
@@ -55,14 +54,27 @@ def train_and_serve(hosting: Hosting) -> None:
             }
         ],
         OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/out"},
-        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": count, "VolumeSizeInGB": 1},
         StoppingCondition={"MaxRuntimeInSeconds": 60},
+        **members,
     )
     clock = SystemClock()
     deadline = clock.monotonic() + 60
-    while (job := hosting.sm.describe_training_job(TrainingJobName="job"))["TrainingJobStatus"] == "InProgress":
+    job: dict[str, Any]
+    while (job := hosting.sm.describe_training_job(TrainingJobName=name))["TrainingJobStatus"] == "InProgress":
         assert clock.monotonic() < deadline, job
         clock.sleep(0.05)
+    return job
+
+
+def train_and_serve(hosting: Hosting) -> None:
+    """Run a job, host its model and compare the answers with scikit-learn's."""
+    rows = np.random.default_rng(3).random((400, 6), dtype=np.float32)
+    hosting.s3.put_object(Bucket=BUCKET, Key="train/part", Body=bytes(codec(RECORDIO).encode(rows)))
+    # Two hosts in a network of their own, or by addresses alone where there are no namespaces.
+    job = train(hosting, "two", 2, EnableNetworkIsolation=True)
+    assert job["TrainingJobStatus"] == "Completed", (job, hosting.server.log())
+    job = train(hosting, "job", 1)
     assert job["TrainingJobStatus"] == "Completed", (job, hosting.server.log())
     hosting.sm.create_model(
         ModelName="model",
