@@ -12,6 +12,7 @@ from sagespark.bayesopt.acquisition import Acquisition
 from sagespark.bayesopt.data import Data, encode
 from sagespark.bayesopt.feasibility import Feasibility
 from sagespark.bayesopt.log import Log
+from sagespark.bayesopt.parents import UNJUDGED, judge
 from sagespark.bayesopt.random_search import draw_unused
 from sagespark.bayesopt.search import maximise
 from sagespark.bayesopt.sobol import sobol
@@ -23,15 +24,23 @@ from sagespark.bayesopt.trial import Trial
 
 TURNS: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,))
 """Members of the surrogate that are fitted and asked, in turn. Measured: one at a time finds as much as all at once."""
-FIRST_MOST = 12
-"""First points drawn without a model, at most."""
+NOTHING: dict[str, Any] = {
+    "thetas": [None] * len(MEMBERS),
+    "feasibility": None,
+    "judgement": UNJUDGED,
+    "drawn": 0,
+    "model": False,
+}
+"""The state before the first trial: hyperparameters, :mod:`parents`' judgement, how many first points were drawn, and
+whether the trial came from the model."""
 
 
 class Bayesian(Strategy):
     """Models the objective by Gaussian processes, and asks where improvement is most expected.
 
-    1. The first points are those of a scrambled Sobol sequence, ``min(2 d + 1, 12)`` of them for ``d`` parameters;
-       fewer where observations were added and turn out to be of use.
+    1. The first points are those of a scrambled Sobol sequence, ``d + 2`` of them for ``d`` parameters; fewer where
+       observations were added and turn out to be of use. Those added as the same objective are given up once they
+       foretell the own values badly (:mod:`parents`).
     2. Then a member of the surrogate (:mod:`surrogate`), in turn another one, is fitted to all that is known, and
        the configuration with the largest log expected improvement is asked for. A pending trial counts as
        observed at its posterior mean; failed ones count as worst, and the chance of success multiplies expected
@@ -46,38 +55,51 @@ class Bayesian(Strategy):
 
     def _suggest(self) -> tuple[Config, int | None, Any]:
         self._refuse_if_exhausted()
-        data = encode(self.space, self._log, self._sign, self.seed)
-        asked = len(self._log.trials)
-        values = 0 if data is None else int(np.count_nonzero(~data.failed))
-        first = min(2 * len(self.space) + 1, FIRST_MOST) - (len(self._log.added) if self._is_added_useful() else 0)
-        if data is None or asked < first or values < 3:
-            return self._first(), None, None
         with one_thread():
-            return self._model(data)
+            last = self._log.state or NOTHING
+            judgement = judge(self.space, self._log, self._sign, self.seed, last["judgement"])
+            state = {**last, "judgement": judgement, "model": False}
+            if judgement["refuted"] and not last["judgement"]["refuted"]:
+                state["thetas"] = NOTHING["thetas"]
+            data = self._data(self._log, state)
+            values = 0 if data is None else int(np.count_nonzero(~data.failed))
+            if data is None or self._is_first(state) or values < 3:
+                return self._first(state["drawn"]), None, {**state, "drawn": state["drawn"] + 1}
+            return self._model(data, state)
 
-    def _is_added_useful(self) -> bool:
-        """Tell whether what was added stands for first points: not once two members found it unlike what was told."""
-        thetas = self._log.state["thetas"] if self._log.state else []
-        unlike = [t for t in thetas if t is not None and not is_related(t, len(self.space))]
-        return len(unlike) < 2
+    def _data(self, log: Log, state: Any) -> Data | None:
+        """Return the arrays of a log, without what was added as the same objective where that was refuted."""
+        return encode(self.space, log, self._sign, self.seed, same=not state["judgement"]["refuted"])
 
-    def _first(self) -> Config:
+    def _is_first(self, state: Any) -> bool:
+        """Tell whether the next trial is drawn without a model.
+
+        What was added, while it is of use, stands for half of the first trials; the others alternate with the model's,
+        and tell whether it is.
+        """
+        first = len(self.space) + 2
+        added = sum(task is not None or not state["judgement"]["refuted"] for _, task in self._log.added)
+        unlike = sum(theta is not None and not is_related(theta, len(self.space)) for theta in state["thetas"])
+        if unlike >= 2 or not added:
+            return bool(state["drawn"] < first)
+        return bool(state["drawn"] < max(first - added, first // 2)) and len(self._log.trials) % 2 == 1
+
+    def _first(self, drawn: int) -> Config:
         """Return the next point of the sequence that was not used."""
-        for point in sobol(len(self.space), 64, [self.seed], len(self._log.trials)):
+        for point in sobol(len(self.space), 64, [self.seed], drawn):
             config = self.space.from_unit(point)
             if not self._is_used(config):
                 return config
         return draw_unused(self, self._rng())
 
-    def _model(self, data: Data) -> tuple[Config, int | None, Any]:
+    def _model(self, data: Data, state: Any) -> tuple[Config, int | None, Any]:
         """Return the configuration that the surrogate prefers, and the state."""
         asked = len(self._log.trials)
-        state = self._log.state or {"thetas": [None] * len(MEMBERS), "feasibility": None}
         members = TURNS[asked % len(TURNS)]
         thetas = fit(data, members, state["thetas"])
         theta = feasibility.fit(data, state["feasibility"]) if data.failed.any() else None
         acquisition = acquire(data, members, thetas, theta)
-        new = {"thetas": thetas, "feasibility": theta}
+        new = {**state, "thetas": thetas, "feasibility": theta, "model": True}
         known = np.flatnonzero((data.groups == 0) & ~data.failed)
         centres = data.X[known[np.argsort(data.v[known], kind="stable")]]
         for point in maximise(self.space, acquisition.value, acquisition.gradient, centres, [self.seed, asked, 1]):
@@ -88,8 +110,10 @@ class Bayesian(Strategy):
 
     def surrogate(self) -> Surrogate | None:
         """Return the surrogate of every member fitted so far, on all that was told; None before the first fit."""
-        data = encode(self.space, self._log, self._sign, self.seed)
-        thetas = self._log.state["thetas"] if self._log.state else []
+        state = self._log.state
+        if state is None:
+            return None
+        data, thetas = self._data(self._log, state), state["thetas"]
         members = [i for i, theta in enumerate(thetas) if theta is not None]
         with one_thread():
             return surrogate(data, members, thetas) if data is not None and members else None
@@ -104,11 +128,11 @@ class Bayesian(Strategy):
         """
         position = [i for i, e in enumerate(self._log.events) if e["event"] == "ask"][id]
         state = self._log.events[position]["state"]
-        if state is None:
+        if state is None or not state["model"]:
             return None
         before = Log(self.space)
         before.replay(self._log.events[:position])
-        data = encode(self.space, before, self._sign, self.seed)
+        data = self._data(before, state)
         assert data is not None  # a surrogate was fitted to it
         with one_thread():
             return acquire(data, TURNS[id % len(TURNS)], state["thetas"], state["feasibility"])

@@ -57,7 +57,7 @@ class Data:
         return transform(family, t, self.v, self.groups)
 
 
-def encode(space: Space, log: Log, sign: float, seed: int) -> Data | None:
+def encode(space: Space, log: Log, sign: float, seed: int, same: bool = True) -> Data | None:
     """Return the arrays of a log; None while it holds no value.
 
     Parameters
@@ -68,16 +68,19 @@ def encode(space: Space, log: Log, sign: float, seed: int) -> Data | None:
         -1 where larger is better.
     seed : int
         Chooses the observations that stay when there are more than ``CAP``.
+    same : bool
+        Whether to take what was added as the same objective.
     """
     told = log.told()
-    names = list(dict.fromkeys(task for _, task in log.added))
+    added = [(trial, task) for trial, task in log.added if same or task is not None]
+    names = list(dict.fromkeys(task for _, task in added))
     rows: list[tuple[Trial, int, int, float]] = [(t, 0, 0, sign * t.value) for t in told if t.value is not None]
     named = 0
     groups = {}
     for task in names:
         named += task is not None
         groups[task] = named if task is not None else 0
-    for trial, task in log.added:
+    for trial, task in added:
         assert trial.value is not None  # the log takes no other
         rows.append((trial, names.index(task) + 1, groups[task], sign * trial.value))
     if not rows:

@@ -123,6 +123,16 @@ def _shift(t: float, w: Floats) -> tuple[Floats, Floats, float, float]:
     return T, r / (1.0 + r), float(len(w) * t - np.sum(T)), float(np.sum(1.0 / (1.0 + r)))
 
 
+def forward(family: Family, t: float, v: Floats, lowest: float) -> Floats:
+    """Return ``T(v)``, where ``lowest`` is the least ``v`` observed; below it ``shift`` goes on with its slope."""
+    if family == "raw":
+        return v
+    if family == "power":
+        return _power(t, v)[0]
+    w = np.exp(t) * (v - lowest)
+    return np.asarray(np.where(w >= 0, np.log1p(np.maximum(w, 0.0)), w))
+
+
 def inverse(family: Family, t: float, T: Floats, lowest: float) -> Floats:
     """Return ``v`` with ``T(v) = T``, where ``lowest`` is the least ``v`` observed.
 

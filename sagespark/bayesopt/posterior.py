@@ -13,7 +13,7 @@ function, without the noise of an observation.
 
 A pending point is believed to have the value that the posterior mean gives it (the Kriging believer of Ginsbourger, Le
 Riche and Carraro, 2010, algorithm 2). Such a point has ``a = 0``: it leaves the mean as it is and takes variance away.
-It is believed a little less than an observation.
+It is believed almost as an observation would be.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from sagespark.bayesopt.evidence import MERGED, centre, correlations, design
 from sagespark.bayesopt.kernel import deltas, matern52
 from sagespark.bayesopt.scaling import Floats
 
-BELIEF = 0.01
-"""Variance of a believed value, as a share of the amplitude: as sure as an observation, it would drive trials apart."""
+BELIEF = 1e-6
+"""Variance of a believed value, as a share of the amplitude: as good as an observation, and K keeps its inverse."""
 SMALLEST = 1e-14
 """Floor of ``sigma2``, against rounding at the observed points."""
 

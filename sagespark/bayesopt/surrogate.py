@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from sagespark.bayesopt.data import Data
 from sagespark.bayesopt.evidence import MERGED, Evidence, Pairs
 from sagespark.bayesopt.logei import log_ei
-from sagespark.bayesopt.outputs import Family, inverse
+from sagespark.bayesopt.outputs import Family, forward, inverse
 from sagespark.bayesopt.posterior import Posteriors, condition
 from sagespark.bayesopt.priors import SAME, LengthScales, Prior
 from sagespark.bayesopt.scaling import Floats
@@ -167,6 +167,16 @@ class Surrogate:
                 T = (mu[:, m] + deviation * sigma[:, m]) * std + mean
                 out[row] += self.data.scale.inverse(inverse(family, t, T, lowest)) / len(self.members)
         return out
+
+    def standardised(self, y: Floats) -> Floats:
+        """Return (n,) outputs, smaller is better, in the units of each member, shape (M, n)."""
+        out = []
+        lowest = float(np.min(self.data.v[self.data.groups == 0]))
+        for m, i in enumerate(self.members):
+            mean, std = self.units[m]
+            T = forward(MEMBERS[i][1], float(self.thetas[m, len(self.data.space) + 2]), self.data.scale(y), lowest)
+            out.append((T - mean) / std)
+        return np.array(out)
 
     def centre(self, points: Floats) -> Floats:
         """Return the mean over members of the posterior mean in standardised units, shape (S,)."""
