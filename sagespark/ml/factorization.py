@@ -104,9 +104,8 @@ class FactorizationMachinesClassificationModel(
         """Whether the model was fitted in this process and has a training summary."""
         return "training" in self._kept
 
-    @property
     def summary(self) -> ClassificationSummary:
-        """Quality on the training rows, by their predictions of now; lazy.
+        """Return the quality on the training rows, by their predictions of now; lazy. A method, as MLlib's here.
 
         Raises
         ------

@@ -18,7 +18,6 @@ from pyspark.ml.param.shared import (
     HasProbabilityCol,
     HasRawPredictionCol,
     HasRegParam,
-    HasStandardization,
     HasStepSize,
     HasThresholds,
     HasTol,
@@ -5674,7 +5673,6 @@ class LinearLearnerClassifierParams(
     HasRegParam,
     HasTol,
     HasFitIntercept,
-    HasStandardization,
     HasElasticNetParam,
 ):
     accuracyTopK: Param[int]
@@ -6148,7 +6146,6 @@ class LinearLearnerClassifierModelParams(
     HasRegParam,
     HasTol,
     HasFitIntercept,
-    HasStandardization,
     HasElasticNetParam,
 ):
     accuracyTopK: Param[int]
@@ -6516,7 +6513,6 @@ class LinearLearnerRegressorParams(
     HasRegParam,
     HasTol,
     HasFitIntercept,
-    HasStandardization,
     HasElasticNetParam,
     HasLoss,
 ):
@@ -6928,7 +6924,6 @@ class LinearLearnerRegressorModelParams(
     HasRegParam,
     HasTol,
     HasFitIntercept,
-    HasStandardization,
     HasElasticNetParam,
     HasLoss,
 ):

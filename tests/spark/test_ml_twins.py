@@ -34,6 +34,21 @@ RENAMED = [
     (their_regression.GBTRegressionModel, regression.XGBoostRegressionModel),
 ]
 """Twins whose classes have AWS's names."""
+LINEAR = [
+    (their_classification.LogisticRegression, classification.LinearLearnerClassifier),
+    (their_classification.LogisticRegressionModel, classification.LinearLearnerClassificationModel),
+    (their_classification.LinearSVC, classification.LinearLearnerClassifier),
+    (their_classification.LinearSVCModel, classification.LinearLearnerClassificationModel),
+    (their_regression.LinearRegression, regression.LinearLearnerRegressor),
+    (their_regression.LinearRegressionModel, regression.LinearLearnerRegressionModel),
+    (their_classification.FMClassifier, classification.FactorizationMachinesClassifier),
+    (their_classification.FMClassificationModel, classification.FactorizationMachinesClassificationModel),
+    (their_regression.FMRegressor, regression.FactorizationMachinesRegressor),
+    (their_regression.FMRegressionModel, regression.FactorizationMachinesRegressionModel),
+]
+"""Likewise; one class of AWS's for two of MLlib's."""
+OTHERWISE = {(their_classification.LinearSVCModel, "summary")}
+"""Members of another kind: MLlib's LogisticRegressionModel.summary is a property, LinearSVCModel.summary a method."""
 REFUSED = {"setWeightCol": "w", "setDistanceMeasure": "cosine", "setSolver": "row", "setInitSteps": 5}
 SUMMARY = ("k", "numIter", "clusterSizes", "trainingCost", "predictions", "predictionCol", "featuresCol", "cluster")
 
@@ -42,19 +57,19 @@ def public(cls: type) -> list[str]:
     return [name for name in dir(cls) if not name.startswith("_")]
 
 
-@pytest.mark.parametrize(("their", "our"), TWINS + RENAMED, ids=lambda c: c.__name__)
+@pytest.mark.parametrize(("their", "our"), TWINS + RENAMED + LINEAR, ids=lambda c: c.__name__)
 def test_every_public_member_exists(their: type, our: type) -> None:
     missing = [name for name in public(their) if not hasattr(our, name)]
     assert not missing
 
 
-@pytest.mark.parametrize(("their", "our"), TWINS + RENAMED, ids=lambda c: c.__name__)
+@pytest.mark.parametrize(("their", "our"), TWINS + RENAMED + LINEAR, ids=lambda c: c.__name__)
 def test_members_are_of_the_same_kind(their: type, our: type) -> None:
     for name in public(their):
         one, other = inspect.getattr_static(their, name), inspect.getattr_static(our, name)
         if isinstance(one, Param):
             assert isinstance(other, Param), name
-        elif isinstance(one, property | functools.cached_property):
+        elif isinstance(one, property | functools.cached_property) or (their, name) in OTHERWISE:
             assert isinstance(other, property), name
         elif callable(getattr(their, name)):
             assert callable(getattr(our, name)), name
@@ -68,7 +83,7 @@ def test_names_and_module_are_what_users_import() -> None:
         assert our.__module__ == their.__module__.replace("pyspark", "sagespark")
 
 
-@pytest.mark.parametrize("our", [our for _, our in TWINS + RENAMED], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("our", [our for _, our in TWINS + RENAMED + LINEAR], ids=lambda c: c.__name__)
 def test_persistence_is_mllibs(our: type) -> None:
     assert issubclass(our, MLWritable)
     assert issubclass(our, MLReadable)
@@ -118,3 +133,22 @@ def test_the_summary_is_mllibs() -> None:
     for name in SUMMARY:
         assert name in public(theirs.KMeansSummary)
         assert name in public(ours.KMeansSummary)
+
+
+@pytest.mark.parametrize(
+    ("their", "our"),
+    [
+        (their_classification.LogisticRegression, classification.LinearLearnerClassifier),
+        (their_regression.LinearRegression, regression.LinearLearnerRegressor),
+        (their_classification.FMClassifier, classification.FactorizationMachinesClassifier),
+        (their_regression.FMRegressor, regression.FactorizationMachinesRegressor),
+    ],
+    ids=lambda c: c.__name__,
+)
+def test_mllibs_defaults_of_linear_models_are_accepted(spark: Any, their: type, our: type) -> None:
+    # MLlib's seed is a hash of the class, which need not be a seed here.
+    defaults = {p.name: v for p, v in their().extractParamMap().items() if p.name != "seed"}
+    found = {p.name: v for p, v in our(**defaults).extractParamMap().items()}
+    # The one value that has another name here.
+    expected = defaults | ({"loss": "squared_loss"} if "loss" in defaults else {})
+    assert {name: found[name] for name in defaults} == expected
