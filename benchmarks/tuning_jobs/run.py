@@ -4,8 +4,8 @@
     python benchmarks/tuning_jobs/run.py better --seeds 1   one of them, fewer seeds
 
 ``better``: 30 jobs of Bayesian and of Random search against the algorithm's defaults (breast cancer; log-loss).
-``early``: 30 jobs of Random search over the flights, 200 rounds each, with early stopping and without; the jobs' logs tell
-the rounds. (Bayesian search saves less, a fifth: it asks for few jobs that are worse than the median.)
+``early``: 30 jobs of Random search over the flights, 200 rounds each, with early stopping and without; the jobs' logs
+tell the rounds. (Bayesian search saves less, a fifth: it asks for few jobs that are worse than the median.)
 
 Resumable: ``results.jsonl`` has a line for each training job of the runs that have ended; a run that was interrupted is
 attached to by its name, in the service's own folder, and loses nothing. ``--fresh`` begins anew.
