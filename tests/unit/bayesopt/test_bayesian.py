@@ -99,6 +99,29 @@ def test_a_cut_at_any_event_gives_the_same_next_asks(monkeypatch: pytest.MonkeyP
         fits.clear()
 
 
+def test_parents_are_given_up_once_they_foretell_badly_and_kept_otherwise() -> None:
+    """Opposite values said to be the same objective are refuted; equal ones, and equal ones with noise, are not."""
+
+    def refuted(value: Any) -> bool:
+        s = Bayesian(BRANIN, seed=4)
+        for u in np.random.default_rng(1).random((30, 2)):
+            config = BRANIN.from_unit(u)
+            s.add(config, value(config))
+        for _ in range(8):
+            trial = s.ask()
+            s.tell(trial.id, branin(trial.config))
+        state = s.history[-2]["state"]
+        # Whether or not, it resumes where it was, after a passage through JSON.
+        again = Bayesian(BRANIN, seed=4, history=json.loads(json.dumps(s.history)))
+        assert again.ask() == s.ask()
+        return bool(state["judgement"]["refuted"])
+
+    noise = np.random.default_rng(2)
+    assert refuted(lambda c: -branin(c))
+    assert not refuted(branin)
+    assert not refuted(lambda c: branin(c) + noise.standard_normal())
+
+
 def test_it_beats_random_search_on_branin() -> None:
     s = Bayesian(BRANIN, seed=0)
     for _ in range(30):

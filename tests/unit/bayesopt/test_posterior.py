@@ -8,7 +8,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from sagespark.bayesopt.evidence import Evidence, Pairs
-from sagespark.bayesopt.outputs import FEW, inverse, transform
+from sagespark.bayesopt.outputs import FEW, forward, inverse, transform
 from sagespark.bayesopt.posterior import BELIEF, condition
 from sagespark.bayesopt.priors import RELATED, SAME, Prior
 
@@ -143,6 +143,7 @@ def test_outputs_are_monotone_and_come_back(family: str, t: float) -> None:
     assert warped.z.std() == pytest.approx(1.0)
     back = inverse(family, t, warped.z * warped.std + warped.mean, v.min())
     assert back == pytest.approx(v, rel=1e-7, abs=1e-7)
+    assert forward(family, t, v, v.min()) == pytest.approx(warped.z * warped.std + warped.mean, abs=1e-10)
 
 
 def test_the_power_family_is_scipys() -> None:
