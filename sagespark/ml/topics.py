@@ -11,10 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.ml.linalg import DenseMatrix, DenseVector
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
 from sagespark.algorithms.lda import LDA as SPEC
 from sagespark.algorithms.spec import AlgorithmSpec
 from sagespark.algorithms.topics import Topics, problem
+from sagespark.aws.session import SageMakerSession
 from sagespark.codecs import ndarray
 from sagespark.codecs.matrix import Csr, Mixed
 from sagespark.core.errors import CodecError, DataError, ValidationError
@@ -28,6 +30,7 @@ from sagespark.ml.held_out import HasTestDataset
 from sagespark.ml.hosting import HostingRecord
 from sagespark.ml.hyperparameters import Inferred
 from sagespark.ml.model import HostedModel
+from sagespark.ml.plan import Training
 from sagespark.ml.stage_params import LDAModelParams, LDAParams
 
 
@@ -191,6 +194,12 @@ class LDA(LDAParams, HasTestDataset, AlgorithmEstimator[LDAModel]):
 
     def _inferred(self) -> dict[str, Inferred]:
         return {"mini_batch_size": Inferred("rows")}
+
+    def _training(self, session: SageMakerSession, schema: StructType) -> tuple[Training | None, list[str]]:
+        training, problems = super()._training(session, schema)
+        if (count := self._value("instanceCount")) != 1:
+            problems = [*problems, f"instanceCount must be 1, but got {count}: SageMaker's LDA trains on one instance"]
+        return (None if problems else training), problems
 
 
 def partition_bounds(

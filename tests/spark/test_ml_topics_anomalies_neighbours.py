@@ -146,6 +146,8 @@ def test_what_is_refused_before_anything_is_created(spark: Any, session: Any, co
     for name, value in {"optimizer": "em", "docConcentration": [1.0], "topicConcentration": 0.1}.items():
         with pytest.raises(ValueError, match="SageMaker's LDA"):
             LDA(**{name: value})
+    with pytest.raises(ValidationError, match="instanceCount must be 1, but got 2: SageMaker's LDA trains on one"):
+        LDA(instanceCount=2).plan(corpus)
     keywords = {p.name: v for p, v in mllib.LDA(k=3).extractParamMap().items() if p.name != "seed"}
     assert {p.name: v for p, v in LDA(**keywords).extractParamMap().items()}.items() >= keywords.items()
 

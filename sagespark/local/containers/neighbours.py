@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,13 +84,18 @@ class Index:
             return self._flat(rows, k)
         return self._by_cells(np.asarray(rows if isinstance(rows, np.ndarray) else rows.toarray(), np.float64), k)
 
+    @cached_property
+    def _exact(self) -> tuple[Any, NDArray[np.float64]]:
+        """The rows in float64 and their squared lengths, kept between searches."""
+        points = self.points.astype(np.float64)
+        return points, _squares(points)
+
     # -- every row --------------------------------------------------------------------------------------------------
 
     def _flat(self, rows: Any, k: int) -> Found:
         n = rows.shape[0]
         positions, distances = np.empty((n, k), np.intp), np.empty((n, k))
-        points = self.points.astype(np.float64)
-        norms = _squares(points)
+        points, norms = self._exact
         step = max(1, _CELLS // len(self))
         for start in range(0, n, step):
             part = slice(start, min(n, start + step))
@@ -130,8 +136,8 @@ class Index:
                 continue
             best = min(k, end - begin)
             if self.codes is None:
-                points = self.points[begin:end].astype(np.float64)
-                near, found = self._nearest(x[asked], points, _squares(points), best)
+                points, norms = self._exact
+                near, found = self._nearest(x[asked], points[begin:end], norms[begin:end], best)
             else:
                 near, found = self._decoded(x[asked], cell, begin, end, best)
             query.append(np.repeat(asked, best))
@@ -149,10 +155,7 @@ class Index:
         assert self.centres is not None
         assert self.offsets is not None
         centres = self.centres.astype(np.float64)
-        if self.metric == "L2":
-            far = _squares(centres) - 2 * (x @ centres.T)
-        else:
-            far = -(x @ centres.T)
+        far = _squares(centres) - 2 * (x @ centres.T) if self.metric == "L2" else -(x @ centres.T)
         order = np.argsort(far, axis=1, kind="stable")
         enough = (np.cumsum(np.diff(self.offsets)[order], axis=1) < k).sum(axis=1) + 1
         looked = np.maximum(enough, nprobe(len(centres)))
