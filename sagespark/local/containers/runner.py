@@ -157,8 +157,8 @@ class ContainerRuntime:
             return image
         try:
             python = self._environments.build(image.pin, say, check)
-        except BuildError as error:
-            raise isolation.ContainerError(str(error)) from error
+        except (BuildError, OSError) as error:
+            raise isolation.ContainerError(f"its Python environment cannot be built: {error}") from error
         # The environment shall find this package, and nothing of what is installed beside it.
         library = self._folder / "library"
         library.mkdir(parents=True, exist_ok=True)
