@@ -43,24 +43,22 @@ def problems(tuner: HyperparameterTuner, candidates: Sequence[Candidate], schema
     """Return what does not go together in a tuner's arguments, in words; ``where`` its trials are chosen."""
     v = tuner._values()
     found = tuning_runs.validation_problems(v.get("validationIndicatorCol"), tuner.getValidationDataset(), schema)
-    if not candidates:
-        return found
-    if where == "service":
-        found += [f"runOn='service': {reason}; take runOn='driver'" for reason in not_by_service(tuner, candidates)]
-    else:
-        found += tuning_driver.problems(tuner, candidates)
     if v["maxParallelJobs"] > v["maxJobs"] and v["strategy"] != "Grid":
         found.append(f"maxParallelJobs must not be above maxJobs ({v['maxJobs']}), but got {v['maxParallelJobs']}")
     if v["strategy"] == "Hyperband" and v["earlyStoppingType"] == "Auto":
         found.append("earlyStoppingType must be 'Off' with Hyperband, which stops trials itself")
     if v["strategy"] != "Hyperband" and (v.get("minResource") or v.get("maxResource")):
         found.append("minResource and maxResource are for strategy 'Hyperband' only")
-    if v.get("instanceTypes") and any(
-        s._value("instanceGroups") for c in candidates for s in nested(c.estimator) if isinstance(s, TrainingEstimator)
-    ):
-        found.append("instanceTypes and the estimator's instanceGroups exclude each other; give one of them")
     if v["strategy"] == "Manual" and not tuner.getConfigs():
         found.append("strategy 'Manual' needs configs=[{...}, ...]")
     elif v["strategy"] != "Manual" and tuner.getConfigs():
         found.append(f"configs are for strategy 'Manual' only, but strategy is {v['strategy']!r}")
+    if v.get("instanceTypes") and any(
+        s._value("instanceGroups") for c in candidates for s in nested(c.estimator) if isinstance(s, TrainingEstimator)
+    ):
+        found.append("instanceTypes and the estimator's instanceGroups exclude each other; give one of them")
+    if where == "service":
+        found += [f"runOn='service': {reason}; take runOn='driver'" for reason in not_by_service(tuner, candidates)]
+    elif candidates:
+        found += tuning_driver.problems(tuner, candidates)
     return found

@@ -209,6 +209,10 @@ class HyperparameterTunerModel(Parts, Model):
     # -- transform ----------------------------------------------------------------------------------------------------
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
+        if self.bestModel is None:
+            raise ValidationError(
+                "HyperparameterTunerModel() alone is no model; fit a tuner, or load a model", self.uid
+            )
         found: DataFrame = self.bestModel.transform(dataset)
         return found
 

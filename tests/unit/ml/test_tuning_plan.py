@@ -272,10 +272,9 @@ def test_what_does_not_go_together_is_refused(aws: SageMakerSession, given: dict
 
 def test_all_problems_come_together(aws: SageMakerSession) -> None:
     with pytest.raises(ValidationError) as caught:
-        tuner(aws, ranges={"epoch": Integer(1, 3)}, objectiveMetricName="no", validationIndicatorCol="nope").plan(
-            SCHEMA
-        )
-    assert len(caught.value.problems) == 3
+        wrong = {"ranges": {"epoch": Integer(1, 3)}, "objectiveMetricName": "no", "validationIndicatorCol": "nope"}
+        tuner(aws, **wrong, maxJobs=1, maxParallelJobs=2).plan(SCHEMA)
+    assert len(caught.value.problems) == 4
     with pytest.raises(ValidationError, match="estimator must be set"):
         HyperparameterTuner(sagemakerSession=aws).plan(SCHEMA)
 
