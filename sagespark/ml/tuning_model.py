@@ -210,9 +210,7 @@ class HyperparameterTunerModel(Parts, Model):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         if self.bestModel is None:
-            raise ValidationError(
-                "HyperparameterTunerModel() alone is no model; fit a tuner, or load a model", self.uid
-            )
+            raise ValidationError("HyperparameterTunerModel() alone is no model; fit a tuner, or load one", self.uid)
         found: DataFrame = self.bestModel.transform(dataset)
         return found
 

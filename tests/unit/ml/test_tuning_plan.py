@@ -271,8 +271,8 @@ def test_what_does_not_go_together_is_refused(aws: SageMakerSession, given: dict
 
 
 def test_all_problems_come_together(aws: SageMakerSession) -> None:
+    wrong = {"ranges": {"epoch": Integer(1, 3)}, "objectiveMetricName": "no", "validationIndicatorCol": "nope"}
     with pytest.raises(ValidationError) as caught:
-        wrong = {"ranges": {"epoch": Integer(1, 3)}, "objectiveMetricName": "no", "validationIndicatorCol": "nope"}
         tuner(aws, **wrong, maxJobs=1, maxParallelJobs=2).plan(SCHEMA)
     assert len(caught.value.problems) == 4
     with pytest.raises(ValidationError, match="estimator must be set"):
