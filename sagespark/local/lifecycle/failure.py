@@ -66,8 +66,9 @@ def read_failure(opt_ml: Path) -> str:
         descriptor = os.open(opt_ml / "output" / "failure", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return ""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return ""
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return ""
         # A character takes at most four bytes of UTF-8.
         return file.read(4 * MAX_REASON).decode("utf-8", "replace")[:MAX_REASON]
