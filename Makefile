@@ -5,6 +5,7 @@
 #   make test-slow    the tests that take minutes
 #   make lint         ruff, mypy --strict, import contracts
 #   make bench        the benchmarks, medians of paired runs
+#   make bench-tuning  the tuner against other libraries' kept runs; at most 60 minutes, goes on where it was stopped
 #   make bench-tuning-jobs  model tuning over XGBoost against its defaults, and what early stopping saves
 #   make emr-bundle   the wheel and the jobs archive that emr/bootstrap.sh takes
 #   make notebooks    run the notebooks and keep their outputs
@@ -12,7 +13,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test test-4 test-3.5 test-slow lint bench bench-tuning-jobs emr-bundle notebooks clean java
+.PHONY: demo test test-4 test-3.5 test-slow lint bench bench-tuning bench-tuning-jobs emr-bundle notebooks clean java
 
 SPARK ?= all
 PYTEST_ARGS ?=
@@ -73,6 +74,19 @@ test-slow: java $(VENV)/.dev
 
 bench: java $(VENV)/.dev
 	@failed=0; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python $$script || failed=1; done; exit $$failed
+
+# The results belong to the search's code: other code, another file.
+TUNING = benchmarks/results/tuning-$$(cat sagespark/bayesopt/*.py | sha256sum | cut -c1-12)
+TUNING_RUN = $(VENV)/bin/python benchmarks/tuning/run.py --out $(TUNING).jsonl --methods sagespark
+
+bench-tuning: $(VENV)/.dev
+	@mkdir -p benchmarks/results
+	@$(TUNING_RUN) --problems listed --seeds 20 --minutes 15
+	@$(TUNING_RUN) --problems listed --seeds 20 --parallel 4 --minutes 15
+	@$(TUNING_RUN) random sobol --problems others real --seeds 5 --minutes 15
+	@$(VENV)/bin/python benchmarks/tuning/compare.py $(TUNING).jsonl benchmarks/tuning/baselines/*.jsonl
+	@$(VENV)/bin/python benchmarks/tuning/warm.py --seeds 20 --minutes 12 --out $(TUNING)-warm.jsonl
+	@$(VENV)/bin/python benchmarks/tuning/speed.py
 
 bench-tuning-jobs: java $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/tuning_jobs/run.py

@@ -74,6 +74,20 @@ def main() -> None:
     if pairs:
         print(f"pairs won against {args.against}: {won / pairs:.0%} of {pairs} (a tie is half)")
         print(f"largest ratio of medians to {args.against}: {worst[0]:.2f} ({worst[1]})")
+    delays = []
+    for cell, by_method in sorted(table.items()):
+        alone = table.get((cell[0], cell[1], 1), {}).get(OURS)
+        if cell[2] > 1 and OURS in by_method and alone:
+            low = max(floor.get((cell[0], cell[1], 1), 0.0), 1e-300)
+            together, single = (max(float(np.median(list(s.values()))), low) for s in (by_method[OURS], alone))
+            delays.append((together / single, cell))
+    for budget in sorted({cell[1] for _, cell in delays}):
+        found = [(ratio, cell[0]) for ratio, cell in delays if cell[1] == budget]
+        mean = np.exp(np.mean(np.log([ratio for ratio, _ in found])))
+        ratio, problem = max(found)
+        print(
+            f"several at once, {budget} evaluations: {mean:.2f} times sequential regret; most {ratio:.2f} ({problem})"
+        )
     for m in methods:
         mine = [r for r in runs if r["method"] == m]
         cpu = np.mean([r["cpu_seconds"] / r["budget"] for r in mine]) * 1e3
