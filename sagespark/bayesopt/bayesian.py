@@ -56,7 +56,7 @@ class Bayesian(Strategy):
     def _suggest(self) -> tuple[Config, int | None, Any]:
         self._refuse_if_exhausted()
         with one_thread():
-            last = self._log.state or NOTHING
+            last = self._log.state or {**NOTHING, "drawn": len(self._log.trials)}
             judgement = judge(self.space, self._log, self._sign, self.seed, last["judgement"])
             state = {**last, "judgement": judgement, "model": False}
             if judgement["refuted"] and not last["judgement"]["refuted"]:
