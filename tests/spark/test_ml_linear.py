@@ -143,10 +143,12 @@ def test_several_classes(spark: Any, session: Any) -> None:
         assert model.evaluate(df).accuracy > 0.95
 
 
-def test_a_regressor_with_a_validation_column(spark: Any, session: Any) -> None:
+def test_a_regressor_with_a_test_column(spark: Any, session: Any) -> None:
     features, labels = load_diabetes(return_X_y=True)
     df = frame(spark, features, labels)
-    learner = LinearLearnerRegressor(wd=0.01, l1=0.0, validationIndicatorCol="held", **EXACT)
+    learner = LinearLearnerRegressor(
+        wd=0.01, l1=0.0, testIndicatorCol="held", **{**EXACT, "optimizer": "adam", "maxIter": 2000}
+    )
     with learner.fit(df) as model:
         kept = len(labels) * 8 // 10 + 1
         scaled = StandardScaler().fit(features[:kept])
@@ -158,9 +160,24 @@ def test_a_regressor_with_a_validation_column(spark: Any, session: Any) -> None:
         np.testing.assert_allclose(ours, expected, atol=0.5)
         assert answer.columns[-1] == "prediction"
         rmse = RegressionEvaluator(metricName="rmse").evaluate(answer.filter("held"))
-        assert model._hosting().metrics["validation:mse"] == pytest.approx(rmse**2, rel=1e-3)
+        assert model._hosting().metrics["test:mse"] == pytest.approx(rmse**2, rel=1e-3)
         assert model.evaluate(df).r2 > 0.4
         assert model.scale == 1.0
+
+
+def test_two_hosts_train_the_model_of_one(spark: Any, session: Any) -> None:
+    """Every step is of all rows, so that both sum up the same slopes: to 1e-5 of the largest weight."""
+    features, labels = load_diabetes(return_X_y=True)
+    df = frame(spark, features, labels).repartition(2)
+    learner = LinearLearnerRegressor(wd=0.01, l1=0.0, endpointPolicy="never", **{**EXACT, "maxIter": 100})
+    learner.setValidationDataset(df.filter("held"))
+    one, two = (learner.copy().setInstanceCount(count).fit(df) for count in (1, 2))
+    largest = np.abs(one.coefficients.toArray()).max()
+    np.testing.assert_allclose(two.coefficients, one.coefficients, atol=1e-5 * largest)
+    assert two.intercept == pytest.approx(one.intercept, rel=1e-5)
+    metrics = [model._hosting().metrics for model in (one, two)]
+    assert metrics[1]["validation:mse"] == pytest.approx(metrics[0]["validation:mse"], rel=1e-4)
+    assert metrics[1]["train:mse"] == pytest.approx(metrics[0]["train:mse"], rel=1e-4)
 
 
 def test_factorization_machines(spark: Any, session: Any) -> None:

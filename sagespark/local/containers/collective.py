@@ -33,6 +33,8 @@ CONNECT_SECONDS = 120.0
 """Seconds after which a host that has not come is missed: containers of one job start together."""
 ANSWER_SECONDS = 3600.0
 """Seconds after which a silent host is given up: it may still be reading its data."""
+LINGER_SECONDS = 5.0
+"""Seconds that a host waits for the end of one that failed, so that the job's reason is that host's own."""
 MAX_BYTES = 1 << 34
 """Most bytes of one message."""
 
@@ -67,8 +69,8 @@ class Collective:
         Addresses by host.
     port : int
         The leader's.
-    connect, answer : float
-        Seconds to wait for hosts to come, and for an answer.
+    connect, answer, linger : float
+        Seconds to wait for hosts to come, for an answer, and for the end of a host that failed.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Collective:
         port: int = PORT,
         connect: float = CONNECT_SECONDS,
         answer: float = ANSWER_SECONDS,
+        linger: float = LINGER_SECONDS,
         clock: Clock | None = None,
     ) -> None:
         if host not in hosts or len(set(hosts)) != len(hosts):
@@ -95,6 +98,7 @@ class Collective:
         # Whether a message is read of a connection that may be a stranger's.
         self._unknown = False
         self._answer = answer
+        self._linger = linger
         self._clock = clock or SystemClock()
         if len(hosts) > 1:
             try:
@@ -220,6 +224,8 @@ class Collective:
         if error is not None and not isinstance(error, CollectiveError):
             # Tell the others why this host goes, so that their error names the cause.
             self._abort(f"host {self.host!r} failed: {error}")
+            # The end of this process closes the connections, which the others wait for.
+            return
         self.close()
 
     # -- joining ----------------------------------------------------------------------------------------------------
@@ -316,6 +322,9 @@ class Collective:
         values: NDArray[Any] = np.frombuffer(self._read(peer, size), kind).reshape(shape)
         if _OPERATIONS[code] == "abort":
             text = values.tobytes().decode("utf-8", "replace")
+            with contextlib.suppress(OSError):
+                self._peers[peer].settimeout(self._linger)
+                self._peers[peer].recv(1)
             if self.leads:
                 # The others hear of it by the leader alone.
                 self._fail(text)

@@ -104,26 +104,32 @@ def fit(
     for epoch in range(values["epochs"]):
         objective = trainer.epoch(weights, updates, train.batches(batch, order))
         passed += total
-        on_epoch(epoch, "train", float(np.nanmin(objective)))
+        on_epoch(epoch, "train", _least(objective))
         if validation is not None:
             objective = trainer.objective(weights, validation.pieces())
-            on_epoch(epoch, "validation", float(np.nanmin(objective)))
-        if not np.isfinite(objective).any():
-            raise ClientError(
-                "training diverged: no model has a finite loss; lower learning_rate, or leave it 'auto', and leave "
-                "normalize_data True"
-            )
+            on_epoch(epoch, "validation", _least(objective))
         better = objective < best if validation is not None else np.isfinite(objective)
         best = np.where(better, objective, best)
         columns = np.tile(better, outputs)
         kept[:, columns] = weights[:, columns]
-        reached = float(np.nanmin(objective))
+        reached = _least(objective)
         improved = reached < lowest - values["early_stopping_tolerance"] * abs(lowest) if epoch else True
         lowest, since = min(lowest, reached), 0 if improved else since + 1
         if since >= values["early_stopping_patience"]:
             _log.info("Early stop condition met. Stopping training.")
             break
     return Fitted(kept, models, scaling, outputs, passed, trainer.loss, trainer.class_weights)
+
+
+def _least(objective: Floats) -> float:
+    """Return the best model's loss."""
+    finite = objective[np.isfinite(objective)]
+    if not len(finite):
+        raise ClientError(
+            "training diverged: no model has a finite loss; lower learning_rate, or leave it 'auto', and leave "
+            "normalize_data True"
+        )
+    return float(finite.min())
 
 
 class _Trainer:

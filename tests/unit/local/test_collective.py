@@ -27,7 +27,7 @@ def free_port() -> int:
 def together(count: int, work: Callable[[Collective], Any], **options: Any) -> list[Any]:
     """Run ``work`` on that many hosts; return each one's result or error."""
     hosts, port = tuple(f"algo-{i}" for i in range(1, count + 1)), free_port()
-    options = {"port": port, "connect": 10.0, "answer": 10.0} | options
+    options = {"port": port, "connect": 10.0, "answer": 10.0, "linger": 0.1} | options
 
     def run(host: str) -> Any:
         try:
