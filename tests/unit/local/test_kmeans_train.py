@@ -156,13 +156,13 @@ def test_sparse_rows_are_made_dense_in_bounded_blocks(
 
     monkeypatch.setattr(channels, "DENSE_BYTES", 10 * 4 * 7)
     made: list[tuple[int, int]] = []
-    dense_of = channels._dense
+    dense_of = channels.dense
 
     def watched(features: Matrix) -> NDArray[np.float32]:
         made.append(features.shape)
         return dense_of(features)
 
-    monkeypatch.setattr(channels, "_dense", watched)
+    monkeypatch.setattr(channels, "dense", watched)
     is_sparse = np.arange(500) % 2 == 0
     mixed = Mixed(is_sparse, rows[~is_sparse], as_csr(rows[is_sparse]))
     centres = job(HPS | {"force_dense": "True"}, {"part": encode(mixed)})
