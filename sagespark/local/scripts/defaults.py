@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +56,8 @@ class XGBoostDefaults(Defaults):
     def input_fn(self, body: Any, kind: str) -> Any:
         """Return a DMatrix."""
         xgboost = importlib.import_module("xgboost")
-        if kind in ("text/libsvm", "text/x-libsvm"):
-            raw = body if isinstance(body, bytes) else body.encode()
-            with tempfile.NamedTemporaryFile(suffix=".libsvm") as file:
-                file.write(raw)
-                file.flush()
-                return xgboost.DMatrix(f"{file.name}?format=libsvm")
-        if kind == "application/x-recordio-protobuf":
-            return xgboost.DMatrix(_recordio(body))
+        if kind in ("text/libsvm", "text/x-libsvm", "application/x-recordio-protobuf"):
+            return xgboost.DMatrix(_sparse(body, kind))
         array = formats.decode(body, kind)
         return xgboost.DMatrix(array.reshape(1, -1) if array.ndim == 1 else array)
 
@@ -74,13 +67,18 @@ class XGBoostDefaults(Defaults):
         return booster.predict(data, validate_features=False)
 
 
-def _recordio(body: bytes) -> Any:
+def _sparse(body: bytes, kind: str) -> Any:
+    """Return the rows of LibSVM or RecordIO-protobuf as a CSR matrix.
+
+    An environment of another version of XGBoost has no codecs for them; a script's own input_fn has to do it there.
+    """
     try:
         codec = importlib.import_module("sagespark.codecs.registry").codec
+        to_csr = importlib.import_module("sagespark.local.containers.xgboost_data").to_csr
     except ImportError as error:
-        raise formats.FormatError("application/x-recordio-protobuf", "input_fn") from error
-    rows = codec("application/x-recordio-protobuf").decode(body).features
-    return rows.toarray() if hasattr(rows, "toarray") else rows
+        raise formats.FormatError(kind, "input_fn") from error
+    features = codec(kind).decode(body).features
+    return to_csr(features, features.shape[1])
 
 
 class PyTorchDefaults(Defaults):

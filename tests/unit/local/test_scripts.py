@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sagespark.codecs.registry import codec
 from sagespark.local.scripts import code, formats, serve, settings, train
 from sagespark.local.scripts.handler import load, response
 from sagespark.local.scripts.tensorflow_serving import as_request
@@ -286,6 +287,9 @@ def test_xgboosts_defaults(opt_ml: Path, handler: Callable[..., Any]) -> None:
     )
     svm = "\n".join("0 " + " ".join(f"{i}:{v!r}" for i, v in enumerate(row)) for row in x[:2].tolist())
     found = json.loads(answer(svm.encode(), "text/libsvm", formats.JSON)[0])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    record = codec("application/x-recordio-protobuf").encode(x[:2].astype(np.float32))
+    found = json.loads(answer(bytes(record), "application/x-recordio-protobuf", formats.JSON)[0])
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     # One row of CSV is one record.
     assert len(json.loads(answer(rows.partition("\n")[0].encode(), "text/csv", formats.JSON)[0])) == 1
