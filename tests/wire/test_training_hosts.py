@@ -100,10 +100,19 @@ def model(server: ServiceProcess, described: dict[str, Any]) -> Any:
 
 
 def test_kmeans_trains_on_the_rows_of_both_hosts(server: ServiceProcess, rows: Any) -> None:
-    described = run(server, "kmeans", "kmeans")
+    resources = {
+        "InstanceType": "ml.m5.large",
+        "InstanceCount": 2,
+        "VolumeSizeInGB": 1,
+        "KeepAlivePeriodInSeconds": 3600,
+    }
+    described = run(server, "kmeans", "kmeans", ResourceConfig=resources)
+    assert described["WarmPoolStatus"]["Status"] == "Available"
     assert described["TrainingJobStatus"] == "Completed", described
     (centres,) = model(server, described)
     np.testing.assert_allclose(sorted(centres.mean(axis=1)), [0, 9, 30], atol=0.15)
+    listed = server.client("sagemaker").list_training_jobs(WarmPoolStatusEquals="Available")["TrainingJobSummaries"]
+    assert [(job["TrainingJobName"], job["WarmPoolStatus"]["Status"]) for job in listed] == [("kmeans", "Available")]
     metrics = {m["MetricName"]: m["Value"] for m in described["FinalMetricDataList"]}
     assert metrics["train:msd"] == pytest.approx(4, rel=0.1)
     logs = server.client("logs")

@@ -83,7 +83,8 @@ class Pipe:
     def close(self) -> None:
         """Stop, once the programs have ended."""
         self._ended = True
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _place(self, epoch: int) -> Path:
         return self._root / f"{self._data.name}_{epoch}"
