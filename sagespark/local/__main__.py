@@ -99,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except sqlite3.DatabaseError as error:
         print(f"sagespark.local: the data folder {config.data} cannot be read: {error}", file=sys.stderr)
         return 1
+
     def ready() -> None:
         print(f"READY {config.url}", flush=True)
 
