@@ -111,8 +111,8 @@ def read(channel: ChannelFiles, csv_weights: bool) -> Data | None:
     """
     kind = kind_of(channel)
     parts: list[Rows] = []
-    for path in channel.parts():
-        if path.is_file() and not path.stat().st_size:
+    for path in channel.files:
+        if not path.stat().st_size:
             continue
         position = 0
         try:
