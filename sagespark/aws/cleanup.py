@@ -16,16 +16,18 @@ from sagespark.aws import tags
 from sagespark.aws.endpoint import Endpoint
 from sagespark.aws.endpoint_config import EndpointConfig
 from sagespark.aws.handle import Handle
+from sagespark.aws.job import Job
 from sagespark.aws.model import Model
 from sagespark.aws.session import SageMakerSession
 from sagespark.aws.training_job import TrainingJob
+from sagespark.aws.tuning_job import TuningJob
 from sagespark.core.errors import Resource, ResourceNotFoundError, SageSparkError
 from sagespark.core.settings import TAG_CREATOR, TAG_PACKAGE, TAG_RUN
 
 H = TypeVar("H", bound=Handle)
 
-KINDS: tuple[type[Handle], ...] = (TrainingJob, Endpoint, EndpointConfig, Model)
-"""Kinds that are looked for, in the order of removal."""
+KINDS: tuple[type[Handle], ...] = (TuningJob, TrainingJob, Endpoint, EndpointConfig, Model)
+"""Kinds that are looked for, in the order of removal: a tuning job would go on to launch training jobs."""
 THREADS = 8
 """ListTags and Describe calls in flight."""
 
@@ -102,7 +104,7 @@ def find(
     found: list[Found] = []
     with ThreadPoolExecutor(THREADS) as pool:
         for kind in kinds:
-            running = {"StatusEquals": "InProgress"} if kind is TrainingJob else {}
+            running = {"StatusEquals": "InProgress"} if issubclass(kind, Job) else {}
             summaries = list(kind.list(session, **filters, **running))
             tagged = pool.map(lambda arn: _tags(session, arn), [s[f"{kind.kind}Arn"] for s in summaries])
             rows = [
@@ -126,7 +128,7 @@ def delete(
     onOutcome: Callable[[Outcome], None] | None = None,
     timeout: float = 1800.0,
 ) -> list[Outcome]:
-    """Stop training jobs and delete endpoints, configs and models; one that fails does not keep the others.
+    """Stop tuning and training jobs and delete endpoints, configs and models; one that fails does not keep the others.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ def _remove(session: SageMakerSession, kind: type[Handle], row: Found, timeout: 
     try:
         if TAG_PACKAGE not in tags.of(session, row.resource.arn):
             return Outcome(row, f"it has no tag {TAG_PACKAGE!r} any more")
-        if isinstance(handle, TrainingJob):
+        if isinstance(handle, Job):
             handle.stop()
         elif isinstance(handle, Endpoint):
             handle.delete_settled(timeout)

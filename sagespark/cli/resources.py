@@ -15,6 +15,9 @@ from sagespark.aws.cleanup import Found, Outcome
 from sagespark.aws.session import SageMakerSession
 from sagespark.cli import table
 
+JOBS = ("TrainingJob", "HyperParameterTuningJob")
+"""Kinds that are billed while they run, and are stopped instead of deleted."""
+
 Region = Annotated[str | None, typer.Option(help="AWS region; unset: as boto3 finds it.")]
 EndpointUrl = Annotated[
     str | None, typer.Option("--endpoint-url", help="One URL for all services, such as the embedded one's.")
@@ -62,7 +65,7 @@ def ls(
             typer.echo(json.dumps(_as_json(row)))
         return
     _show(session, found)
-    billed = [row for row in found if row.resource.billed or row.resource.kind == "TrainingJob"]
+    billed = [row for row in found if row.resource.billed or row.resource.kind in JOBS]
     if billed:
         typer.echo(f"\n{len(billed)} of them billed while they exist (*). `sagespark cleanup` removes them.")
 
@@ -99,7 +102,7 @@ def cleanup(
 
 
 def _tell(outcome: Outcome) -> None:
-    verb = "stopped" if outcome.found.resource.kind == "TrainingJob" else "deleted"
+    verb = "stopped" if outcome.found.resource.kind in JOBS else "deleted"
     text = f"kept: {outcome.kept}" if outcome.kept else verb
     typer.echo(f"  {outcome.found.resource}  {text}")
 
@@ -111,7 +114,7 @@ def _show(session: SageMakerSession, found: Sequence[Found]) -> None:
     now = session.clock.now()
     rows = [
         (
-            row.resource.kind + ("*" if row.resource.billed or row.resource.kind == "TrainingJob" else ""),
+            row.resource.kind + ("*" if row.resource.billed or row.resource.kind in JOBS else ""),
             row.resource.name,
             row.status or "-",
             table.age(row.created, now),

@@ -9,6 +9,7 @@ from sagespark.aws import tags
 from support.scripted import Script, Sent, error
 
 LISTS = {
+    "HyperParameterTuningJob": "HyperParameterTuningJobSummaries",
     "TrainingJob": "TrainingJobSummaries",
     "Endpoint": "Endpoints",
     "EndpointConfig": "EndpointConfigs",
@@ -27,7 +28,8 @@ class Account:
             script.always[f"List{kind}s"] = lambda sent, kind=kind: self.list(kind, sent)
             script.always[f"Describe{kind}"] = lambda sent, kind=kind: self.describe(kind, sent)
             script.always[f"Delete{kind}"] = lambda sent, kind=kind: self.delete(kind, sent)
-        script.always["StopTrainingJob"] = self.stop
+        for kind in ("TrainingJob", "HyperParameterTuningJob"):
+            script.always[f"Stop{kind}"] = lambda sent, kind=kind: self.stop(kind, sent)
         script.always["ListTags"] = lambda sent: self.tags_of(sent)
 
     def add(self, kind: str, name: str, created: float = 0.0, own: dict[str, str] = OURS, **more: Any) -> None:
@@ -47,7 +49,7 @@ class Account:
             for (k, _), row in self.rows.items()
             if k == kind
             and (before is None or row["CreationTime"] < before)
-            and (status is None or row["TrainingJobStatus"] == status)
+            and (status is None or row[f"{kind}Status"] == status)
         ]
         return {LISTS[kind]: found}
 
@@ -69,8 +71,8 @@ class Account:
             del self.rows[kind, row[f"{kind}Name"]]
         return {}
 
-    def stop(self, sent: Sent) -> Any:
-        self.rows["TrainingJob", sent.json["TrainingJobName"]]["TrainingJobStatus"] = "Stopping"
+    def stop(self, kind: str, sent: Sent) -> Any:
+        self.rows[kind, sent.json[f"{kind}Name"]][f"{kind}Status"] = "Stopping"
         return {}
 
     def tags_of(self, sent: Sent) -> dict[str, Any]:

@@ -46,6 +46,18 @@ def test_all_of_it_goes_in_order_and_nothing_else(session: SageMakerSession, scr
     assert changes == ["StopTrainingJob", "DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
 
 
+def test_a_tuning_job_is_stopped_before_its_training_jobs(
+    session: SageMakerSession, script: Script, account: Account
+) -> None:
+    account.add("TrainingJob", "tune-001-a", TrainingJobStatus="InProgress")
+    account.add("HyperParameterTuningJob", "tune", HyperParameterTuningJobStatus="InProgress")
+    account.add("HyperParameterTuningJob", "done", HyperParameterTuningJobStatus="Completed")
+    outcomes = cleanup.delete(session, cleanup.find(session))
+    assert [o.kept for o in outcomes] == ["", ""]
+    changes = [o for o in script.operations if o.startswith(("Delete", "Stop"))]
+    assert changes == ["StopHyperParameterTuningJob", "StopTrainingJob"]
+
+
 def test_what_others_use_is_kept(session: SageMakerSession, account: Account) -> None:
     account.hosting("ours")
     del account.rows["Endpoint", "ours"]
