@@ -95,6 +95,16 @@ def test_each_tree_has_rows_of_its_own(program: Program, rows: NDArray[np.float3
     assert all(point.tobytes() in known for point in points)
 
 
+def test_a_hundred_thousand_rows_with_few_anomalies(program: Program) -> None:
+    random = np.random.default_rng(4)
+    rows = random.normal(size=(100_000, 10)).astype(np.float32)
+    odd = np.arange(0, 100_000, 1000)
+    rows[odd] += random.choice([-6, 6], (100, 10)).astype(np.float32)
+    found = train(program, HPS | {"feature_dim": 10, "num_samples_per_tree": 256}, {"part": encode(rows)})
+    usual = np.arange(5, 100_000, 50)
+    assert found.scores(rows[odd]).min() > np.quantile(found.scores(rows[usual]), 0.999)
+
+
 def test_few_rows_are_shared(program: Program, rows: NDArray[np.float32], caplog: pytest.LogCaptureFixture) -> None:
     found = train(program, HPS, {"part": encode(rows[:20])})
     assert (found.mass[:50] == 20).all()
