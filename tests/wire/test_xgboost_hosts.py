@@ -69,6 +69,11 @@ def test_two_hosts_train_the_model_of_one(tmp_path: Path, second: slice) -> None
     rest = np.ones(len(Y), bool)
     rest[second] = False
     held = {"validation": rows(slice(0, None, 4))}
+    # The first host alone has a checkpoint, of three rounds, from which both go on.
+    kept = tmp_path / "algo-1" / "checkpoints"
+    kept.mkdir(parents=True)
+    begun = xgboost.train({**PARAMS, "nthread": 1}, xgboost.DMatrix(X, Y), 3)
+    (kept / "xgboost-checkpoint.2").write_bytes(begun.save_raw("ubj"))
     assert run(tmp_path, {"train": rows(rest), **held}, {"train": rows(second), **held}) == [0, 0]
     ours = xgboost.Booster(model_file=bytearray((tmp_path / "algo-1" / "model" / "xgboost-model").read_bytes()))
     assert not (tmp_path / "algo-2" / "model").exists()
@@ -78,9 +83,10 @@ def test_two_hosts_train_the_model_of_one(tmp_path: Path, second: slice) -> None
     first, other = ((tmp_path / host / "out").read_text() for host in HOSTS)
     # The metrics are those of all hosts' rows, and the first host alone writes them.
     told = theirs.predict(every).argmax(axis=1)
-    assert f"[7]#011train-mlogloss:{theirs.eval(xgboost.DMatrix(X, Y)).split(':')[1][:6]}" in first
+    assert f"[4]#011train-mlogloss:{theirs.eval(xgboost.DMatrix(X, Y)).split(':')[1][:6]}" in first
     assert f"#011train-accuracy:{(told == Y).mean():.5f}" in first
     assert "[0]#011" not in other
+    assert "Resuming from round 3" in other
 
 
 def test_a_host_that_refuses_its_rows_ends_the_other_too(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from sagespark.local.containers.collective import Collective
 from sagespark.local.containers.xgboost_data import Data
 
 if TYPE_CHECKING:
+    import xgboost
+
     from sagespark.local.containers.job import Job
 
 SILENT_SECONDS = 300
@@ -44,6 +46,18 @@ def agree(found: Mapping[str, Data | None], hosts: Collective) -> int:
                 f"the rows of the {name} channel have {data.width} features, but others {width}; all must have the same"
             )
     return width
+
+
+def same_checkpoint(booster: xgboost.Booster | None, hosts: Collective) -> tuple[xgboost.Booster | None, int]:
+    """Return the first host's checkpoint and the rounds that it has, on every host; None and 0 without one."""
+    import xgboost
+
+    if hosts.size > 1:
+        raw = np.frombuffer(b"" if booster is None else bytes(booster.save_raw("ubj")), np.uint8)
+        size = int(hosts.broadcast(np.array([len(raw)], np.int64))[0])
+        body = hosts.broadcast(raw if hosts.leads else np.zeros(size, np.uint8)) if size else None
+        booster = None if body is None else xgboost.Booster(model_file=bytearray(body.tobytes()))
+    return booster, 0 if booster is None else booster.num_boosted_rounds()
 
 
 def nothing(width: int) -> Data:

@@ -50,10 +50,9 @@ class SaveEachRound(TrainingCallback):
 class Checkpoints(TrainingCallback):
     """Keep the last rounds in the checkpoint folder."""
 
-    def __init__(self, folder: Path, done: int) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
-        self._done = done
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """Save; never end the training."""
@@ -70,12 +69,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.suffix[1:]))
 
 
-def resumed(folder: Path) -> tuple[xgboost.Booster | None, int]:
-    """Return the newest checkpoint that can be read, and the rounds that it has; None and 0 without one."""
+def resumed(folder: Path) -> xgboost.Booster | None:
+    """Return the newest checkpoint that can be read, None without one."""
     for path in reversed(checkpoints(folder)):
         try:
-            booster = xgboost.Booster(model_file=bytearray(path.read_bytes()))
+            return xgboost.Booster(model_file=bytearray(path.read_bytes()))
         except (xgboost.core.XGBoostError, OSError):
             continue
-        return booster, booster.num_boosted_rounds()
-    return None, 0
+    return None

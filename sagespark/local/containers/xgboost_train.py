@@ -101,14 +101,14 @@ def _train(task: job.Job, values: dict[str, Any], tuned: str | None, hosts: Coll
     elif custom is not None:
         params["disable_default_eval_metric"] = 1
     folder = contract.base() / "checkpoints"
-    done, rounds = xgboost_rounds.resumed(folder)
+    done, rounds = xgboost_hosts.same_checkpoint(xgboost_rounds.resumed(folder), hosts)
     if rounds:
         _log.info("Resuming from round %d, by a checkpoint", rounds)
     left = values["num_round"] - rounds
     model = contract.base() / "model" / xgboost_rounds.MODEL_FILE
     callbacks: list[Any] = [xgboost_rounds.log_rounds()]
     if hosts.leads and folder.is_dir():
-        callbacks.append(xgboost_rounds.Checkpoints(folder, rounds))
+        callbacks.append(xgboost_rounds.Checkpoints(folder))
     if hosts.leads and values.get("save_model_on_termination") == "true":
         callbacks.append(xgboost_rounds.SaveEachRound(model))
     if (patience := values.get("early_stopping_rounds")) and "validation" in matrices:
