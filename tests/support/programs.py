@@ -77,6 +77,22 @@ class Program:
         (self.folder / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(config))
         self.train()
 
+    def run_channels(self, hyperparameters: dict[str, Any], content_type: str = RECORDIO, **channels: bytes) -> bytes:
+        """Run a job with one file per channel and return its ``model_algo-1``."""
+        config = {}
+        for name, body in channels.items():
+            folder = self.folder / "input" / "data" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "part").write_bytes(body)
+            config[name] = {"TrainingInputMode": "File", "ContentType": content_type}
+        (self.folder / "input" / "config").mkdir(parents=True, exist_ok=True)
+        strings = {key: str(value) for key, value in hyperparameters.items()}
+        (self.folder / "input" / "config" / "hyperparameters.json").write_text(json.dumps(strings))
+        (self.folder / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(config))
+        self.train()
+        assert [path.name for path in (self.folder / "model").iterdir()] == ["model_algo-1"]
+        return (self.folder / "model" / "model_algo-1").read_bytes()
+
 
 def encode(rows: Matrix) -> bytes:
     """Return rows as RecordIO-protobuf."""

@@ -182,20 +182,9 @@ def test_clipping_and_rescaling_of_gradients() -> None:
 class MachineProgram(Program):
     """The training program, whose artifact is a ZIP."""
 
-    def run_on(self, hyperparameters: dict[str, Any], content_type: str = RECORDIO, **channels: bytes) -> Any:
+    def run_on(self, *arguments: Any, **channels: Any) -> FactorizationMachine:
         """Run a job and return its model."""
-        config = {}
-        for name, body in channels.items():
-            folder = self.folder / "input" / "data" / name
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "part").write_bytes(body)
-            config[name] = {"TrainingInputMode": "File", "ContentType": content_type}
-        (self.folder / "input" / "config").mkdir(parents=True, exist_ok=True)
-        strings = {key: str(value) for key, value in hyperparameters.items()}
-        (self.folder / "input" / "config" / "hyperparameters.json").write_text(json.dumps(strings))
-        (self.folder / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(config))
-        self.train()
-        return FactorizationMachine.load((self.folder / "model" / "model_algo-1").read_bytes())
+        return FactorizationMachine.load(self.run_channels(*arguments, **channels))
 
 
 @pytest.fixture

@@ -30,21 +30,9 @@ FEW = {"epochs": 30, "mini_batch_size": 50, "num_models": 4}
 class LinearProgram(Program):
     """The training program, whose artifact is a ZIP."""
 
-    def run_on(self, hyperparameters: dict[str, Any], content_type: str = RECORDIO, **channels: bytes) -> LinearModel:
+    def run_on(self, *arguments: Any, **channels: Any) -> LinearModel:
         """Run a job and return its model."""
-        config = {}
-        for name, body in channels.items():
-            folder = self.folder / "input" / "data" / name
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "part").write_bytes(body)
-            config[name] = {"TrainingInputMode": "File", "ContentType": content_type}
-        (self.folder / "input" / "config").mkdir(parents=True, exist_ok=True)
-        strings = {key: str(value) for key, value in hyperparameters.items()}
-        (self.folder / "input" / "config" / "hyperparameters.json").write_text(json.dumps(strings))
-        (self.folder / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(config))
-        self.train()
-        assert [path.name for path in (self.folder / "model").iterdir()] == ["model_algo-1"]
-        return LinearModel.load((self.folder / "model" / "model_algo-1").read_bytes())
+        return LinearModel.load(self.run_channels(*arguments, **channels))
 
 
 @pytest.fixture
