@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar
 
-import numpy as np
 from pyspark.ml.base import Predictor
-from pyspark.ml.linalg import DenseVector, SparseVector
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
@@ -21,14 +19,11 @@ from sagespark.aws.session import SageMakerSession
 from sagespark.codecs.csv import CONTENT_TYPE as CSV
 from sagespark.codecs.libsvm import CONTENT_TYPE as LIBSVM
 from sagespark.core.errors import ValidationError
-from sagespark.data.batches import as_sent
 from sagespark.data.frame import WIDE, FrameLayout, quoted
-from sagespark.data.invoke import InvokeSpec
-from sagespark.ml.artifact import member
+from sagespark.ml.boosting_model import IMPURITIES, SCORE, SUBSETS, BoostingModel
 from sagespark.ml.decoding import Fields, of_labels, of_margin, of_probabilities, of_probability, regressed
 from sagespark.ml.estimator import AlgorithmEstimator
 from sagespark.ml.held_out import HasValidationDataset
-from sagespark.ml.hosting import HostingRecord
 from sagespark.ml.hyperparameters import Inferred
 from sagespark.ml.model import HostedModel
 from sagespark.ml.plan import FrameChannel, Training
@@ -43,16 +38,12 @@ from sagespark.ml.stage_params import (
 from sagespark.ml.supervised import (
     ClassifierEstimator,
     ClassifierModel,
-    PredictorModel,
     RegressorEstimator,
     RegressorModel,
 )
-from sagespark.ml.trees import Trees, parse
-from sagespark.ml.vectors import to_row
 
 _ONE_SHARD = 1 << 40
 """Most bytes of a shard of ranked rows: a query must not be cut in two, so a partition is one object."""
-_SCORE = "score"
 
 
 def several_classes(classes: int) -> str | None:
@@ -78,9 +69,9 @@ def metric_of(classes: int) -> str:
 class Boosting(HasValidationDataset):
     """What the three estimators share."""
 
-    supportedFeatureSubsetStrategies: ClassVar[list[str]] = ["all"]
+    supportedFeatureSubsetStrategies: ClassVar[list[str]] = SUBSETS
     """MLlib's name; ``colsampleByNode`` is the share of the features per split."""
-    supportedImpurities: ClassVar[list[str]] = ["variance"]
+    supportedImpurities: ClassVar[list[str]] = IMPURITIES
     """MLlib's name; ``objective`` and ``gamma`` decide splits."""
 
     def _channel(self, name: str, layout: FrameLayout, distribution: str) -> FrameChannel:
@@ -151,117 +142,6 @@ def told_csv_weights(width: int) -> str:
     return "1"
 
 
-class BoostingModel(PredictorModel):
-    """What the three models share."""
-
-    _response: ClassVar[tuple[str, ...]] = (_SCORE,)
-    supportedFeatureSubsetStrategies: ClassVar[list[str]] = Boosting.supportedFeatureSubsetStrategies
-    """MLlib's name."""
-    supportedImpurities: ClassVar[list[str]] = Boosting.supportedImpurities
-    """MLlib's name."""
-
-    @property
-    def numFeatures(self) -> int:
-        """Number of features that the model takes. Reads the artifact once per process: GetObject."""
-        return self._trees().numFeatures
-
-    @property
-    def featureImportances(self) -> SparseVector:
-        """Each feature's share of the gain of all splits (XGBoost's ``total_gain``), of sum 1. Reads the artifact.
-
-        Raises
-        ------
-        ValidationError
-            If the model is linear, or only its endpoint is known.
-        """
-        shares = self._trees().importances()
-        at = np.flatnonzero(shares)
-        return SparseVector(len(shares), at, shares[at])
-
-    @property
-    def getNumTrees(self) -> int:
-        """Number of trees; of several classes each round grows one per class. Reads the artifact."""
-        return len(self._trees().trees)
-
-    @property
-    def totalNumNodes(self) -> int:
-        """Number of nodes of all trees. Reads the artifact."""
-        return self._trees().nodes()
-
-    @property
-    def treeWeights(self) -> list[float]:
-        """What each tree's answer is multiplied by: 1, but for booster 'dart'. Reads the artifact."""
-        return [float(weight) for weight in self._trees().weights]
-
-    @property
-    def trees(self) -> list[dict[str, Any]]:
-        """The trees, each as XGBoost's model format has it: arrays by name. Reads the artifact."""
-        return [dict(tree) for tree in self._trees().trees]
-
-    @property
-    def toDebugString(self) -> str:
-        """All trees in words. Reads the artifact."""
-        return self._trees().text()
-
-    def predictLeaf(self, value: Any) -> DenseVector:
-        """Return the node at which a vector ends in each tree, as XGBoost counts nodes. Asks no endpoint.
-
-        Parameters
-        ----------
-        value : Vector, sequence of numbers or ndarray of shape (numFeatures,)
-
-        Raises
-        ------
-        DataError
-            If it has another width.
-        ValidationError
-            If the model is linear, or only its endpoint is known.
-        """
-        trees, layout = self._trees(), self._driver_layout()
-        sent: Any = as_sent(to_row(value, width=trees.numFeatures, missing=layout.missing), layout)
-        row = sent
-        if not isinstance(sent, np.ndarray):
-            row = np.full((1, trees.numFeatures), np.nan, np.float32)
-            row[0, sent.indices] = sent.values
-        return DenseVector(trees.leaves(row[0]))
-
-    def evaluateEachIteration(self, dataset: DataFrame, *loss: Any) -> NoReturn:
-        """Refuse: an endpoint answers with all trees.
-
-        Raises
-        ------
-        ValidationError
-            Always, with the way to such numbers.
-        """
-        raise ValidationError(
-            "SageMaker's XGBoost answers with all trees, not with the first ones; the metrics after each round are "
-            "those of the validation channel (validationIndicatorCol, evalMetric), which a Listener hears of",
-            "evaluateEachIteration",
-        )
-
-    def _invocation(self, layout: FrameLayout, columns: Any) -> InvokeSpec:
-        spec = super()._invocation(layout, columns)
-        if self._value("weightCol") is None and self._value("qidCol") is None:
-            return spec
-        # LibSVM told the job no width: where no row had the last features, the model knows fewer than the rows have.
-        return replace(spec, columns=self._trees().numFeatures)
-
-    def _trees(self) -> Trees:
-        record = self._hosting()
-        found: Trees = record.cached("trees", lambda: _read(record))
-        return found
-
-    def setLeafCol(self, value: str) -> Self:
-        """Set ``leafCol``, of which only MLlib's default is accepted: answers hold no leaves."""
-        return self._set(leafCol=value)
-
-
-def _read(record: HostingRecord) -> Trees:
-    if record.modelData is None:
-        raise ValidationError("only the model's endpoint is known, not its artifact", "trees")
-    return parse(member(record.session, record.modelData, "xgboost-model"))
-
-
 class XGBoostClassificationModel(XGBoostClassifierModelParams, BoostingModel, ClassifierModel):
     """A classifier of XGBoost on SageMaker, with the members of ``pyspark.ml.classification.GBTClassificationModel``.
 
@@ -300,7 +180,7 @@ class XGBoostRegressionModel(XGBoostRegressorModelParams, BoostingModel, Regress
     """MLlib's name; ``objective`` is the loss."""
 
     def _decode(self) -> Callable[[Fields], Fields]:
-        return partial(regressed, _SCORE)
+        return partial(regressed, SCORE)
 
 
 class XGBoostRankerModel(XGBoostRankerModelParams, BoostingModel):
@@ -310,7 +190,7 @@ class XGBoostRankerModel(XGBoostRankerModelParams, BoostingModel):
     _spec: ClassVar[AlgorithmSpec] = RANKER
 
     def _decode(self) -> Callable[[Fields], Fields]:
-        return partial(regressed, _SCORE)
+        return partial(regressed, SCORE)
 
 
 class XGBoostClassifier(XGBoostClassifierParams, Boosting, ClassifierEstimator[XGBoostClassificationModel]):
@@ -410,7 +290,7 @@ def _with(problems: list[str], planned: tuple[Training | None, list[str]]) -> tu
 
 def scored(objective: str, classes: int, fields: Fields) -> Fields:
     """Return the columns of a classifier from XGBoost's prediction, whose meaning the objective tells."""
-    score = fields[_SCORE]
+    score = fields[SCORE]
     if objective == "binary:logitraw":
         return of_margin(score)
     if objective in ("binary:hinge", "multi:softmax"):
