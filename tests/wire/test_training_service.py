@@ -182,12 +182,14 @@ def test_a_failed_job_fails_the_waiter_with_its_reason(sagemaker: Any, points: A
     assert "feature_dim" in error.value.last_response["FailureReason"]
 
 
-def test_several_instances_are_refused_by_the_job(sagemaker: Any, points: Any) -> None:
+def test_several_instances_are_refused_where_an_algorithm_trains_on_one(sagemaker: Any, points: Any) -> None:
     resources = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
-    sagemaker.create_training_job(**request("wire-two", ResourceConfig=resources))
-    with pytest.raises(WaiterError) as error:
-        sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName="wire-two", WaiterConfig=QUICK)
-    assert "InstanceCount is 2" in error.value.last_response["FailureReason"]
+    specification = {"TrainingImage": image_uri("lda", REGION), "TrainingInputMode": "File"}
+    code, message = refusal(
+        sagemaker.create_training_job,
+        **request("wire-two", ResourceConfig=resources, AlgorithmSpecification=specification),
+    )
+    assert (code, "InstanceCount is 2, but lda trains on one instance" in message) == ("ValidationException", True)
 
 
 def test_a_stopped_job_satisfies_the_waiter_and_cannot_be_stopped_again(sagemaker: Any, points: Any) -> None:
@@ -219,7 +221,7 @@ def test_what_a_request_gets_wrong_is_told_by_code_and_text(trained: dict[str, A
     assert "'roleArn'" in message
     specification = {"TrainingImage": "busybox:latest", "TrainingInputMode": "File"}
     code, message = refusal(sagemaker.create_training_job, **request("x", AlgorithmSpecification=specification))
-    assert (code, "built-in algorithms kmeans" in message) == ("ValidationException", True)
+    assert (code, "it runs the built-in algorithms" in message) == ("ValidationException", True)
 
 
 def test_models_and_configs_through_their_lives(trained: dict[str, Any], sagemaker: Any) -> None:

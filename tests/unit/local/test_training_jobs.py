@@ -169,7 +169,7 @@ KMEANS = {"TrainingImage": image_uri("kmeans", REGION), "TrainingInputMode": "Fi
         ),
         ({"AlgorithmSpecification": {**KMEANS, "AlgorithmName": "x"}}, "not both"),
         ({"AlgorithmSpecification": {**KMEANS, "TrainingImage": "busybox"}}, "Requested image busybox not found"),
-        ({"AlgorithmSpecification": {**KMEANS, "TrainingImage": "busybox"}}, "it runs the built-in algorithms kmeans"),
+        ({"AlgorithmSpecification": {**KMEANS, "TrainingImage": "busybox"}}, "it runs the built-in algorithms"),
         (
             {"AlgorithmSpecification": {**KMEANS, "MetricDefinitions": [{"Name": "a", "Regex": "a=(.*)"}]}},
             "You can't override the metric definitions for Amazon SageMaker algorithms",
