@@ -89,6 +89,8 @@ class Hyperparameter:
         What tuning may search.
     pattern : str
         Regex of strings accepted beside ``choices`` (for ``list``, of members).
+    example : str
+        Text of the pattern, for messages.
     separator : str
         What stands between the members of a ``list`` on the wire; empty: the list is sent as JSON.
     brackets : str
@@ -110,6 +112,7 @@ class Hyperparameter:
     mllib_default: Any = None
     tunable: Tunable | None = None
     pattern: str = ""
+    example: str = ""
     separator: str = ""
     brackets: str = ""
 
@@ -128,7 +131,7 @@ class Hyperparameter:
         """The values accepted, in words."""
         words = [repr(w) for w in (*self.choices, *self.keywords)]
         if self.pattern:
-            words.append(f"text of the form {self.pattern}")
+            words.append(f"text such as {self.example!r}" if self.example else f"text of the form {self.pattern}")
         if self.kind == "bool":
             words = ["True", "False", *words]
         if self.kind == "list":

@@ -102,6 +102,7 @@ HYPERPARAMETERS: tuple[Hyperparameter, ...] = (
         "Metrics of the train and validation rows after each round; unset: the objective's own.",
         choices=tuple(sorted((*MAXIMIZED, *MINIMIZED))),
         pattern=r"(error|ndcg|map)@\d+(\.\d+)?",
+        example="error@0.7",
         separator=",",
     ),
     Hyperparameter(
@@ -231,6 +232,7 @@ HYPERPARAMETERS: tuple[Hyperparameter, ...] = (
         "Which features may only raise (1) or lower (-1) predictions, such as '(1,0,-1)'; needs treeMethod 'hist' or "
         "'exact'.",
         pattern=r"\(\s*(-?1|0)(\s*,\s*(-?1|0))*\s*,?\s*\)",
+        example="(1,0,-1)",
         brackets="()",
     ),
     Hyperparameter(
@@ -238,6 +240,7 @@ HYPERPARAMETERS: tuple[Hyperparameter, ...] = (
         "str",
         "Which features may stand in one branch, such as '[[0,1],[2,3]]'; needs treeMethod 'hist', 'exact', 'approx'.",
         pattern=r"\[\s*\[[\d,\s]*\](\s*,\s*\[[\d,\s]*\])*\s*\]",
+        example="[[0,1],[2,3]]",
         brackets="[]",
     ),
     Hyperparameter(
