@@ -121,6 +121,17 @@ def test_topics_are_recovered(program: Program, rows: NDArray[np.float32], caplo
     assert best - 0.2 < metrics(LDA, caplog.text)["test:pwll"] < best
 
 
+@pytest.mark.slow
+def test_a_hundred_thousand_documents(program: Program) -> None:
+    random = np.random.default_rng(1)
+    mixtures = random.dirichlet(np.full(K, 0.25), 100_000)
+    documents = as_csr(random.multinomial(20, mixtures @ BARS).astype(np.float32))
+    hps = HPS | {"mini_batch_size": 100_000, "max_restarts": 1, "max_iterations": 5}
+    _, beta = train(program, hps, {"part": encode(documents)})
+    # Topics drawn at random are 0.75 away. More passes come nearer, and take longer.
+    assert (matched(beta, BARS) < 0.15).all()
+
+
 def counts_of(matrix: Any) -> Csr:
     """Return a SciPy matrix as the codecs have it."""
     matrix.sort_indices()
