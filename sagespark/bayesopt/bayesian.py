@@ -24,6 +24,8 @@ from sagespark.bayesopt.trial import Trial
 
 TURNS: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,))
 """Members of the surrogate that are fitted and asked, in turn. Measured: one at a time finds as much as all at once."""
+FIRST_MOST = 9
+"""First points drawn without a model, at most. More cost spaces of many parameters; fewer miss one of many minima."""
 NOTHING: dict[str, Any] = {
     "thetas": [None] * len(MEMBERS),
     "feasibility": None,
@@ -38,9 +40,9 @@ whether the trial came from the model."""
 class Bayesian(Strategy):
     """Models the objective by Gaussian processes, and asks where improvement is most expected.
 
-    1. The first points are those of a scrambled Sobol sequence, ``d + 2`` of them for ``d`` parameters; fewer where
-       observations were added and turn out to be of use. Those added as the same objective are given up once they
-       foretell the own values badly (:mod:`parents`).
+    1. The first points are those of a scrambled Sobol sequence, ``min(2 d + 1, 9)`` of them for ``d`` parameters; fewer
+       where observations were added and turn out to be of use. Those added as the same objective are given up once
+       they foretell the own values badly (:mod:`parents`).
     2. Then a member of the surrogate (:mod:`surrogate`), in turn another one, is fitted to all that is known, and
        the configuration with the largest log expected improvement is asked for. A pending trial counts as
        observed at its posterior mean; failed ones count as worst, and the chance of success multiplies expected
@@ -77,7 +79,7 @@ class Bayesian(Strategy):
         What was added, while it is of use, stands for half of the first trials; the others alternate with the model's,
         and tell whether it is.
         """
-        first = len(self.space) + 2
+        first = min(2 * len(self.space) + 1, FIRST_MOST)
         added = sum(task is not None or not state["judgement"]["refuted"] for _, task in self._log.added)
         unlike = sum(theta is not None and not is_related(theta, len(self.space)) for theta in state["thetas"])
         if unlike >= 2 or not added:

@@ -24,7 +24,9 @@ from sagespark.bayesopt.scaling import Floats
 from sagespark.bayesopt.space import Space
 from sagespark.bayesopt.surrogate import NOISY, fit, surrogate
 
-ODDS = 5.0
+ODDS = 8.0
+EARLY = 12
+"""Own values that are looked at: later, the surrogate itself knows how much the added ones tell."""
 MEMBER = 0
 """Member of the surrogate that speaks for the added observations."""
 UNJUDGED: dict[str, Any] = {"added": 0, "theta": None, "refuted": False}
@@ -60,8 +62,8 @@ def judge(space: Space, log: Log, sign: float, seed: int, state: Any) -> dict[st
 
 
 def odds(space: Space, log: Log, sign: float, data: Data, theta: Any) -> Floats:
-    """Return ``S`` after each own value, in the order of tells; ``theta`` was fitted to ``data``, the added ones."""
-    told = [t for t in log.told() if t.value is not None]
+    """Return ``S`` after each of the first own values; ``theta`` was fitted to ``data``, the added ones."""
+    told = [t for t in log.told() if t.value is not None][:EARLY]
     model = surrogate(data, [MEMBER], [None] * MEMBER + [theta])
     z = model.standardised(np.array([sign * (t.value or 0.0) for t in told]))[0]
     mu, sigma = model.posteriors.moments(np.array([space.to_unit(t.config) for t in told]))
