@@ -108,6 +108,21 @@ def griewank(c: Config) -> float:
     return float(np.sum(x * x) / 4000 - np.prod(np.cos(x / np.sqrt(np.arange(1, len(x) + 1)))) + 1)
 
 
+def michalewicz(c: Config) -> float:
+    x = _vector(c)
+    return -float(np.sum(np.sin(x) * np.sin(np.arange(1, len(x) + 1) * x * x / math.pi) ** 20))
+
+
+def alpine(c: Config) -> float:
+    x = _vector(c)
+    return float(np.sum(np.abs(x * np.sin(x) + 0.1 * x)))
+
+
+def cosine_mixture(c: Config) -> float:
+    x = _vector(c)
+    return float(np.sum(x * x) - 0.1 * np.sum(np.cos(5 * math.pi * x))) + 0.1 * len(x)
+
+
 def dixon_price(c: Config) -> float:
     x = _vector(c)
     i = np.arange(2, len(x) + 1)
@@ -221,6 +236,12 @@ OTHERS = [
     Problem("rosenbrock6", box(6, -2, 3), rosenbrock),
     Problem("categories5", CATEGORIES, categories, 0.0),
     Problem("noisy_levy3", box(3, -5, 5), levy, noise=0.5),
+    Problem("levy5", box(5, -10, 10), levy),
+    Problem("griewank4", box(4, -60, 80), griewank),
+    Problem("styblinski5", box(5, -5, 5), styblinski),
+    Problem("michalewicz5", box(5, 0, math.pi), michalewicz, -4.687658),
+    Problem("alpine4", box(4, -6, 10), alpine),
+    Problem("cosine_mixture4", box(4, -1, 0.7), cosine_mixture),
     Problem("failing4", box(4, 0, 1), failing(_sphere, lambda c: c["x0"] + c["x1"] > 1.2 or c["x2"] < 0.15), 0.0),
 ]
 PROBLEMS = {p.name: p for p in LISTED + OTHERS}
