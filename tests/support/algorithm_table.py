@@ -157,7 +157,7 @@ LINES = (
             "unit/local/test_linear_fit.py::test_squared",
             "unit/local/test_linear_fit.py::test_eps_insensitive_squares",
             "unit/local/test_linear_fit.py::test_losses_with_corners",
-            "spark/test_ml_linear.py::test_a_regressor_with_a_validation_column",
+            "spark/test_ml_linear.py::test_a_regressor_with_a_test_column",
         ),
     ),
     Line(
@@ -205,8 +205,8 @@ LINES = (
         "XGBoostRanker",
         "xgboost",
         "yes",
-        "yes",
-        "no: a query's rows must stay on one host",
+        "no: XGBoost weighs queries",
+        "not tested: a query stays in one object",
         (("XGBoost called directly, rank objectives", "predictions 1e-6"),),
         (
             "unit/local/test_xgboost_train.py::test_ranking_by_query",
@@ -219,7 +219,7 @@ LINES = (
         "yes",
         NO_WEIGHTS,
         "no: here on one; AWS's on several",
-        (("scikit-learn KNeighborsClassifier", "classes equal, distances 1e-6"),),
+        (("scikit-learn KNeighborsClassifier", "99.8 % of classes equal (ties), distances 1e-6"),),
         (
             "unit/local/test_knn_train.py::test_classes_are_scikit_learns",
             "spark/test_ml_topics_anomalies_neighbours.py::test_classes_votes_and_shares_are_scikit_learns",
@@ -231,7 +231,7 @@ LINES = (
         "yes",
         NO_WEIGHTS,
         "no: here on one; AWS's on several",
-        (("scikit-learn KNeighborsRegressor", "1e-5, but for equally distant rows"),),
+        (("scikit-learn KNeighborsRegressor", "97 % of values to 1e-5 (ties)"),),
         (
             "unit/local/test_knn_train.py::test_numbers_are_scikit_learns_on_diamonds",
             "spark/test_ml_topics_anomalies_neighbours.py::test_numbers_are_scikit_learns",
@@ -240,7 +240,7 @@ LINES = (
     Line(
         "RandomCutForest",
         "randomcutforest",
-        "made dense: AWS's takes dense rows",
+        "read, made dense: trees need every value",
         NO_WEIGHTS,
         "no: here on one; AWS's on several",
         (("rrcf", "rank correlation 0.9, the same top 1 %"),),
