@@ -163,9 +163,7 @@ class SageMakerEstimator(SageMakerParams, TrainingEstimator[SageMakerModel]):
             [],
         )
 
-    def _channels(
-        self, schema: StructType, spec: AlgorithmSpec | None
-    ) -> tuple[list[Channel], list[str]]:
+    def _channels(self, schema: StructType, spec: AlgorithmSpec | None) -> tuple[list[Channel], list[str]]:
         """Return the channels in order, and every problem in words."""
         staged = DEFAULT_FORMAT if spec is None else spec.training_content_type
         given: list[tuple[str, Any]] = list(self.getChannels().items())

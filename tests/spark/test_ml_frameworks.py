@@ -63,7 +63,8 @@ XGBOOST = """
 AWK_TRAIN = """\
 #!/bin/sh
 # The mean of the labels, by awk.
-find /opt/ml/input/data/train -type f -exec cat {} + | awk -F, '{ sum += $1 } END { print sum / NR }' > /opt/ml/model/mean
+cd /opt/ml
+find input/data/train -type f -exec cat {} + | awk -F, '{ sum += $1 } END { print sum / NR }' > model/mean
 """
 PYTHON_SERVE = """\
 #!/usr/bin/env python3

@@ -28,9 +28,7 @@ def test_a_built_in_algorithm_has_both_programs(algorithm: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("uri", ["busybox", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/kmeans:1"])
 def test_any_other_image_is_refused_with_what_there_is(uri: str) -> None:
-    with pytest.raises(
-        UnknownImage, match=f"no image '{uri}'; it runs the built-in .*kmeans.* images add NAME"
-    ):
+    with pytest.raises(UnknownImage, match=f"no image '{uri}'; it runs the built-in .*kmeans.* images add NAME"):
         resolve(uri)
 
 
@@ -78,7 +76,5 @@ def test_xgboosts_image_is_two_things() -> None:
 
 
 def test_a_version_without_environment_is_unknown() -> None:
-    with pytest.raises(
-        UnknownImage, match=r"no environment for tensorflow 2\.11\.0: scripts run on"
-    ):
+    with pytest.raises(UnknownImage, match=r"no environment for tensorflow 2\.11\.0: scripts run on"):
         resolve(script_image("tensorflow", "2.11.0"))
