@@ -31,6 +31,11 @@ SETTINGS = [
 SESSIONS: dict[tuple[Any, ...], Any] = {}
 
 
+def letters(length: int) -> str:
+    """Return the same letters every time; by its name it can be pickled."""
+    return "abcdef"[:length]
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
     """No settings of the machine, no active session, no Spark session of another test."""
@@ -81,5 +86,5 @@ def session(clock: FakeClock) -> SageMakerSession:
         secretAccessKey="secret",
         tags={"team": "blue"},
         clock=clock,
-        names=Names(clock, lambda length: "abcdef"[:length]),
+        names=Names(clock, letters),
     )
