@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+LOOPBACK = "127.77.0.1"
+"""Where hosts listen that do use sockets: no other process's connections take ports of this address."""
+
+
+def free_port() -> int:
+    """Return a port of `LOOPBACK` that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
 
 
 class Together:

@@ -14,14 +14,7 @@ import pytest
 
 from sagespark.local.containers import collective
 from sagespark.local.containers.collective import Collective, CollectiveError
-
-LOOPBACK = "127.0.0.1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+from support.together import LOOPBACK, free_port
 
 
 def together(count: int, work: Callable[[Collective], Any], **options: Any) -> list[Any]:

@@ -28,6 +28,7 @@ from sagespark.local.containers.linear_learner_train import resolve
 from sagespark.local.containers.linear_losses import loss_of
 from sagespark.local.containers.linear_search import candidates
 from support.programs import as_csr
+from support.together import LOOPBACK, free_port
 
 ALONE = Collective("algo-1", ("algo-1",), {})
 PENALTY = 0.01
@@ -376,12 +377,12 @@ def test_contradictions(changed: dict[str, Any], text: str) -> None:
 # -- several hosts ----------------------------------------------------------------------------------------------------
 
 
-def on_hosts(count: int, work: Callable[[Collective], Any], port: int) -> list[Any]:
-    hosts = tuple(f"algo-{i + 1}" for i in range(count))
+def on_hosts(count: int, work: Callable[[Collective], Any]) -> list[Any]:
+    hosts, port = tuple(f"algo-{i + 1}" for i in range(count)), free_port()
     out: list[Any] = [None] * count
 
     def run(rank: int) -> None:
-        with Collective(hosts[rank], hosts, dict.fromkeys(hosts, "127.0.0.1"), port=port, answer=30) as group:
+        with Collective(hosts[rank], hosts, dict.fromkeys(hosts, LOOPBACK), port=port, answer=30) as group:
             out[rank] = work(group)
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
@@ -392,8 +393,8 @@ def on_hosts(count: int, work: Callable[[Collective], Any], port: int) -> list[A
     return out
 
 
-@pytest.mark.parametrize(("shares", "port"), [((300, 269), 37601), ((500, 60, 9), 37602), ((569, 0), 37603)])
-def test_hosts_train_the_model_of_one_host(shares: tuple[int, ...], port: int) -> None:
+@pytest.mark.parametrize("shares", [(300, 269), (500, 60, 9), (569, 0)])
+def test_hosts_train_the_model_of_one_host(shares: tuple[int, ...]) -> None:
     """With all rows in every step the mean slopes are the same sums: to 1e-9; the hosts agree to the last bit."""
     features, labels, _ = cancer()
     changed = {**EXACT, "epochs": 60, "num_models": 3, "learning_rate": "auto", **BINARY}
@@ -404,7 +405,7 @@ def test_hosts_train_the_model_of_one_host(shares: tuple[int, ...], port: int) -
         own = slice(starts[group.rank], starts[group.rank + 1])
         return fit(rows(features[own], labels[own]), None, values(30, **changed), 1, group)
 
-    found = on_hosts(len(shares), work, port)
+    found = on_hosts(len(shares), work)
     for each in found:
         np.testing.assert_array_equal(each.weights, found[0].weights)
         np.testing.assert_allclose(each.weights, one.weights, atol=1e-9)
@@ -422,7 +423,7 @@ def test_small_batches_on_two_hosts_reach_the_same_quality() -> None:
         own = slice(group.rank, None, 2)
         return fit(rows(features[own], labels[own]), None, values(10, **changed), 1, group)
 
-    two = on_hosts(2, work, 37604)[0]
+    two = on_hosts(2, work)[0]
     np.testing.assert_allclose(two.weights, one.weights, atol=0.03)
 
 
