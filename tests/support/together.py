@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 LOOPBACK = "127.77.0.1"
 """Where hosts listen that do use sockets: no other process's connections take ports of this address."""
 
