@@ -50,7 +50,7 @@ def programs(job: str) -> dict[str, int]:
 def test_a_killed_host_fails_the_job_and_takes_the_other_along(service: ServiceProcess, victim: str) -> None:
     job = f"killed-{token(6)}"
     rows = np.random.default_rng(0).random((400, 3), dtype=np.float32)
-    s3, sagemaker, clock = service.client("s3"), service.client("sagemaker"), SystemClock()
+    s3, sagemaker, logs, clock = *(service.client(name) for name in ("s3", "sagemaker", "logs")), SystemClock()
     for part in "ab":
         s3.put_object(Bucket=INFO.bucket, Key=f"rows/{part}", Body=bytes(codec(RECORDIO).encode(rows)))
     source = {
@@ -72,9 +72,12 @@ def test_a_killed_host_fails_the_job_and_takes_the_other_along(service: ServiceP
     deadline = clock.monotonic() + 60
 
     def scheme_is_told() -> bool:
-        events = service.client("logs").filter_log_events(
-            logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=f"{job}/", filterPattern="Scheme"
-        )["events"]
+        try:
+            events = logs.filter_log_events(
+                logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=f"{job}/", filterPattern="Scheme"
+            )["events"]
+        except logs.exceptions.ResourceNotFoundException:  # the group comes with the first line that a job prints
+            return False
         return len(events) == 2
 
     while not (len(programs(job)) == 2 and scheme_is_told()):
