@@ -181,7 +181,8 @@ class Hyperparameter:
         return text in self.choices or bool(self.pattern and re.fullmatch(self.pattern, text))
 
     def _refusal(self, value: Any) -> str:
-        text = f"{self.name} ({self.wire}) must be {self.rule}, but got {value!r}"
+        name = self.name if self.name == self.wire else f"{self.name} ({self.wire})"
+        text = f"{name} must be {self.rule}, but got {value!r}"
         if isinstance(value, str):
             near = get_close_matches(value, [*self.choices, *self.keywords, *self.spellings], n=1)
             text += f"; did you mean {near[0]!r}?" if near else ""

@@ -70,24 +70,24 @@ def labelled(
     ClientError
         As :func:`blocks`, and if a row has no label, several, or one that is NaN or infinite.
     """
-    for rows, where in _read(channel, width, content_types, 1):
+    for rows, where, position in _read(channel, width, content_types, 1):
         labels = rows.labels
         if not len(rows):
             continue
         if labels is None or (labels.ndim == 2 and labels.shape[1] != 1):
-            count = 0 if labels is None else labels.shape[1]
+            count = "none" if labels is None else labels.shape[1]
             raise ClientError(f"{where} must have one label per row, but its rows have {count}")
         labels = labels.reshape(-1).astype(np.float32, copy=False)
         if not np.isfinite(labels).all():
             at = int(np.flatnonzero(~np.isfinite(labels))[0])
-            raise ClientError(f"{where} has the label {labels[at]}; every label must be finite")
+            raise ClientError(f"{where}: row {position + at} has the label {labels[at]}; every label must be finite")
         yield _float32(rows.features), labels
 
 
 def _read(
     channel: ChannelFiles, width: int | None, content_types: Sequence[str], label_size: int
-) -> Iterator[tuple[Rows, str]]:
-    """Yield checked rows, and words that tell where they are."""
+) -> Iterator[tuple[Rows, str, int]]:
+    """Yield checked rows, words that tell where they are, and the position of the first in its file."""
     kind, _ = parse_content_type(channel.content_type or recordio_type())
     if kind not in content_types:
         raise ClientError(
@@ -103,8 +103,8 @@ def _read(
                 width = features.shape[1] if width is None and features.shape[0] else width
                 if width is not None:
                     _check(features, width, where, position)
+                yield rows, where, position
                 position += features.shape[0]
-                yield rows, where
         except CodecError as error:
             raise ClientError(f"{where}: {error}") from error
 

@@ -45,14 +45,15 @@ def begin(spec: AlgorithmSpec) -> Job:
     values = contract.hyperparameters(spec)
     channels = contract.channels()
     hosts = tuple(contract.hosts())
-    # Of several hosts some may get no object, as AWS's documentation of ShardedByS3Key says.
-    if "train" not in channels or (channels["train"].empty and len(hosts) == 1):
-        raise contract.ClientError("the train channel holds no file")
     known = [channel.name for channel in spec.channels]
-    unknown = sorted(set(channels) - set(known))
-    if unknown:
-        names = " and ".join(map(repr, known))
+    names = " and ".join(map(repr, known))
+    if unknown := sorted(set(channels) - set(known)):
         raise contract.ClientError(f"unknown channel {unknown[0]!r}; {spec.name} reads {names}")
+    if "train" not in channels:
+        raise contract.ClientError(f"the train channel is missing; {spec.name} reads {names}")
+    # Of several hosts some may get no object, as AWS's documentation of ShardedByS3Key says.
+    if channels["train"].empty and len(hosts) == 1:
+        raise contract.ClientError("the train channel holds no file")
     job = Job(values, channels, contract.seed(), contract.threads(), contract.host(), hosts)
     contract.limit_threads(job.threads)
     _log.info("Hyperparameters: %s", values)

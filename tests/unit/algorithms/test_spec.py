@@ -69,7 +69,7 @@ def test_values_become_wire_strings(wire: str, value: object, sent: str) -> None
 @pytest.mark.parametrize(
     ("wire", "value", "error", "words"),
     [
-        ("k", 1, ValueError, "k (k) must be an integer >= 2, but got 1"),
+        ("k", 1, ValueError, "k must be an integer >= 2, but got 1"),
         ("k", 2.5, TypeError, "got 2.5"),
         ("k", "ten", TypeError, "got 'ten'"),
         ("k", True, TypeError, "got True"),
@@ -96,7 +96,7 @@ def test_the_service_side_reports_all_problems() -> None:
         KMEANS.parse({"k": "1", "epoch": "3", "local_lloyd_tol": "x"})
     text = str(caught.value)
     assert "Unknown hyperparameter 'epoch' (did you mean 'epochs'?)" in text
-    assert "k (k) must be an integer >= 2" in text
+    assert "k must be an integer >= 2" in text
     assert "local_lloyd_tol" in text
     assert "Required hyperparameter 'feature_dim' is missing" in text
 

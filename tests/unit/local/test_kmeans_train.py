@@ -194,7 +194,7 @@ def with_value(rows: NDArray[np.float32], value: float) -> NDArray[np.float32]:
 @pytest.mark.parametrize(
     ("changed", "content", "text"),
     [
-        ({"k": 1}, None, "k (k) must be an integer >= 2, but got 1"),
+        ({"k": 1}, None, "k must be an integer >= 2, but got 1"),
         ({"epoch": 1}, None, "Unknown hyperparameter 'epoch' (did you mean 'epochs'?)"),
         ({"feature_dim": 9}, None, "rows from 0 on have 10 features, but feature_dim is 9"),
         ({"k": 501}, None, "the train channel holds 500 rows, but k is 501"),

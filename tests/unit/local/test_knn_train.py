@@ -159,7 +159,7 @@ def test_csv_has_the_label_first(program: Program, digits: Rows, content_type: s
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
-        ({"k": 0}, "k (k) must be an integer >= 1, but got 0"),
+        ({"k": 0}, "k must be an integer >= 1, but got 0"),
         ({"k": 1501}, "k is 1501, but 1500 rows are kept; there must be at least k"),
         ({"predictor_type": "ranker"}, "must be 'classifier' or 'regressor', but got 'ranker'"),
         ({"feature_dim": 9}, "rows from 0 on have 64 features, but feature_dim is 9"),

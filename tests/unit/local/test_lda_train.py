@@ -191,7 +191,7 @@ def test_a_loose_tol_stops_early(program: Program, rows: NDArray[np.float32], ca
     ("changed", "text"),
     [
         ({"num_topics": 0}, "k (num_topics) must be an integer >= 1, but got 0"),
-        ({"alpha0": 0}, "alpha0 (alpha0) must be a number > 0, but got 0"),
+        ({"alpha0": 0}, "alpha0 must be a number > 0, but got 0"),
         ({"feature_dim": 9}, "rows from 0 on have 16 features, but feature_dim is 9"),
         ({"epochs": 2}, "Unknown hyperparameter 'epochs'"),
     ],

@@ -106,7 +106,7 @@ def test_what_is_right_is_accepted() -> None:
         (
             builtin,
             ranges(IntegerParameterRanges=[integer("epochs", "0", "5")]),
-            "A value of hyperparameter [epochs] isn't valid for the [kmeans] algorithm: epochs (epochs) must be",
+            "A value of hyperparameter [epochs] isn't valid for the [kmeans] algorithm: epochs must be",
         ),
         (
             builtin,

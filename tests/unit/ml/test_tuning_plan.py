@@ -230,7 +230,7 @@ def test_rows_of_the_estimators_own_channel_are_left_alone(aws: SageMakerSession
         ({"ranges": {}}, "ranges must hold at least one range"),
         ({"ranges": {"epoch": Integer(1, 3)}}, "no stage has a Param 'epoch'; did you mean 'epochs'?"),
         ({"ranges": {"epochs": (1, 3)}}, "must be a Continuous, Integer or Categorical range, but got (1, 3)"),
-        ({"ranges": {"epochs": Integer(0, 3)}}, "ranges['epochs']: epochs (epochs) must be an integer >= 1, but got 0"),
+        ({"ranges": {"epochs": Integer(0, 3)}}, "ranges['epochs']: epochs must be an integer >= 1, but got 0"),
         ({"ranges": {KMeans(k=3).k: Integer(2, 3)}}, "which is not inside the estimator"),
         ({"ranges": {"maxIter": Integer(1, 3), "localLloydMaxIter": Integer(1, 3)}}, "is tuned twice"),
         ({"objectiveMetricName": "test:msq"}, "kmeans has no metric 'test:msq'"),
