@@ -47,7 +47,7 @@ def blocks(channel: ChannelFiles, width: int, *, force_dense: bool = False) -> I
         If bytes cannot be decoded, a row has another width, or a value is NaN or infinite; the message names the file
         and the row's position in it, from 0.
     """
-    for rows, _ in _read(channel, width, (recordio_type(), CSV), 0):
+    for rows, _, _ in _read(channel, width, (recordio_type(), CSV), 0):
         yield from _cut(_float32(rows.features), force_dense)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -343,11 +342,8 @@ def lines(*rows: str) -> bytes:
 
 GOOD = lines("1 0:1 1:2", "0 0:2 1:1", "1 0:3 1:1")
 BAD: list[tuple[str, dict[str, Any], bytes, str, str]] = [
-    ("rounds", {"objective": "binary:logistic"}, GOOD, LIBSVM, "Required hyperparameter 'num_round' is missing"),
     ("unknown", {"num_round": 1, "max_dept": 3}, GOOD, LIBSVM, r"'max_dept' \(did you mean 'max_depth'\?\)"),
-    ("range", {"num_round": 1, "eta": 2}, GOOD, LIBSVM, r"eta.* must be a number in \[0, 1\], but got"),
     ("metric", {"num_round": 1, "eval_metric": "rmse,foo"}, GOOD, LIBSVM, "eval_metric.*'foo'"),
-    ("classes", {"num_round": 1, "objective": "multi:softmax"}, GOOD, LIBSVM, "num_class is required"),
     ("auc", {"num_round": 1, "eval_metric": "auc", "objective": "reg:gamma"}, GOOD, LIBSVM, "'auc' is for binary"),
     (
         "mono",
@@ -359,27 +355,6 @@ BAD: list[tuple[str, dict[str, Any], bytes, str, str]] = [
     ("f1", {"num_round": 1, "eval_metric": "f1"}, GOOD, LIBSVM, "eval_metric 'f1' is for classes, but objective is"),
     ("gpu", {"num_round": 1, "use_dask_gpu_training": "true"}, GOOD, LIBSVM, "needs a GPU instance"),
     ("gpu_hist", {"num_round": 1, "tree_method": "gpu_hist"}, GOOD, LIBSVM, "only images 1.2-1 to 1.7-1 take it"),
-    (
-        "both",
-        {"num_round": 1, "eta": 0.1, "learning_rate": 0.2},
-        GOOD,
-        LIBSVM,
-        "'learning_rate' is another name of 'eta'",
-    ),
-    (
-        "one class",
-        LOGISTIC,
-        lines("1 0:1", "1 0:2"),
-        LIBSVM,
-        "every label of the train channel is 1; binary:logistic needs",
-    ),
-    (
-        "label",
-        LOGISTIC,
-        lines("1 0:1", "2 0:2"),
-        LIBSVM,
-        r"row 1 of the train channel is 2, but for binary:logistic .* \[0, 1\]",
-    ),
     (
         "softmax",
         {**ROUNDS, "objective": "multi:softmax", "num_class": 2},
@@ -395,17 +370,10 @@ BAD: list[tuple[str, dict[str, Any], bytes, str, str]] = [
         r"is -2, but .* \[0, inf\)",
     ),
     ("gamma", {**ROUNDS, "objective": "reg:gamma"}, lines("1 0:1", "0 0:2"), LIBSVM, r"must be in \(0, inf\)"),
-    ("NaN label", ROUNDS, lines("1,2", "nan,3"), CSV, "the label of row 1 is nan; every label must be a number"),
-    ("text", ROUNDS, lines("1,2", "1,red"), CSV, "line 2, column 2: 'red' is no number"),
     ("header", ROUNDS, lines("label,x", "1,2"), CSV, "line 1, column 1: 'label' is no number"),
-    ("ragged", ROUNDS, lines("1,2", "1,2,3"), CSV, "line 2 has 3 cells, the lines before 2"),
-    ("libsvm", ROUNDS, lines("1 0:1", "1 0-1"), LIBSVM, "line 2: '0-1' must be an entry, index:value"),
     ("infinite", ROUNDS, lines("1,2", "1,inf"), CSV, "inf"),
-    ("weight", {**ROUNDS, "csv_weights": 1}, lines("1,1,2", "1,-1,3"), CSV, "the weight of row 1 is -1"),
-    ("no label", ROUNDS, encode(np.ones((2, 2), np.float32), None), RECORDIO, "the rows have no labels"),
     ("recordio", ROUNDS, GOOD, RECORDIO, "magic"),
     ("parquet", ROUNDS, GOOD, PARQUET, "holds no Parquet table of numbers"),
-    ("type", ROUNDS, GOOD, "application/json", "is not an accepted ContentType; XGBoost reads libsvm"),
     ("label_size", ROUNDS, GOOD, "text/csv; label_size=2", "label_size must be 1"),
     ("empty", ROUNDS, b"", LIBSVM, "the train channel holds no row"),
 ]
@@ -431,11 +399,6 @@ def test_files_of_different_widths_are_refused(program: Program) -> None:
     files = {"1": lines("1,2"), "2": lines("1,2,3")}
     with pytest.raises(ClientError, match="channel 'train': rows have 1 and 2 features"):
         program.launch(ROUNDS, {"train": files}, content_type=CSV)
-    shutil.rmtree(program.folder / "input")
-    with pytest.raises(ClientError, match="the rows of the validation channel have 2 features, but others 3"):
-        program.launch(
-            ROUNDS, {"train": {"p": lines("1,2,3,4")}, "validation": {"p": lines("1,2,3")}}, content_type=CSV
-        )
 
 
 def test_the_channels_that_libsvm_tells_narrower_are_as_wide_as_the_widest(program: Program) -> None:
