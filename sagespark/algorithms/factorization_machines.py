@@ -22,7 +22,7 @@ BINARY, REGRESSOR_TYPE = "binary_classifier", "regressor"
 """Values of ``predictor_type``."""
 PARTS = {"bias": "the intercept", "linear": "the linear weights", "factors": "the factors"}
 """The three groups of weights, as hyperparameters call them."""
-SYMBOL_FILE, PARAMS_FILE = "symbol.json", "params"
+SYMBOL_FILE, PARAMS_FILE, META_FILE = "symbol.json", "params", "meta.json"
 """Members of the ZIP ``model_algo-1``."""
 
 _POSITIVE, _FROM_ZERO = Range(1), Range(0)
@@ -193,7 +193,7 @@ FACTORIZATION_MACHINES = AlgorithmSpec(
         "predict-top-x-recommendations/",
     ),
 )
-"""The row of the container."""
+"""The row of the container. Of its metrics AWS publishes the names, not the lines of the log: see `job.quality`."""
 
 _OWN = "SageMaker's factorization machines have no such setting"
 _FIXED = (

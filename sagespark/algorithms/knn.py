@@ -144,7 +144,7 @@ KNN = AlgorithmSpec(
         "https://docs.aws.amazon.com/sagemaker/latest/dg/kNN-in-formats.html",
     ),
 )
-"""The row of the container."""
+"""The row of the container. Of its metrics AWS publishes the names, not the lines of the log: see `job.quality`."""
 CLASSIFIER = replace(
     KNN,
     outputs=CLASSIFICATION,

@@ -142,3 +142,4 @@ LDA = AlgorithmSpec(
         "LDA-Science.html",
     ),
 )
+"""The row of the container. Of its metrics AWS publishes the names, not the lines of the log: see `job.quality`."""

@@ -144,14 +144,15 @@ _COMMON = (
     _plain(
         "early_stopping_patience",
         "int",
-        "Epochs without an improvement after which training ends.",
+        "Epochs without an improvement after which training ends: of the model selection criterion on the validation "
+        "channel where both are given, else of the loss.",
         3,
         Range(1),
     ),
     _plain(
         "early_stopping_tolerance",
         "float",
-        "Share of the best loss so far by which it must fall to count as an improvement.",
+        "Share of the best value so far by which it must be better to count as an improvement.",
         0.001,
         _POSITIVE,
         param="tol",

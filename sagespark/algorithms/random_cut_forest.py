@@ -69,10 +69,11 @@ RANDOM_CUT_FOREST = AlgorithmSpec(
         "https://docs.aws.amazon.com/sagemaker/latest/dg/rcf_hyperparameters.html",
         "https://docs.aws.amazon.com/sagemaker/latest/dg/randomcutforest.html",
         "https://docs.aws.amazon.com/sagemaker/latest/dg/rcf_how-it-works.html",
-        "https://docs.aws.amazon.com/sagemaker/latest/dg/random-cut-forest-automatic-model-tuning.html",
+        "https://docs.aws.amazon.com/sagemaker/latest/dg/random-cut-forest-tuning.html",
         "https://docs.aws.amazon.com/sagemaker/latest/dg/rcf-in-formats.html",
         # Guha, Mishra, Roy and Schrijvers, 2016, and AWS's own library of it:
         "https://proceedings.mlr.press/v48/guha16.html",
         "https://github.com/aws/random-cut-forest-by-aws",
     ),
 )
+"""The row of the container. Of its metrics AWS publishes the names, not the lines of the log: see `job.quality`."""

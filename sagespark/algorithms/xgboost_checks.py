@@ -8,23 +8,28 @@ from typing import Any
 from sagespark.algorithms.xgboost_hyperparameters import MULTICLASS
 
 RETIRED: Mapping[str, tuple[str, str]] = {
-    "silent": ("1 and 0.90", "use verbosity"),
+    "silent": ("1 to 1.0-1", "use verbosity"),
     "sketch_eps": ("1 to 1.5-1", "use max_bin"),
-    "dsplit": ("1 to 1.5-1", "leave it out: hosts share the rows"),
-    "predictor": ("0.90 to 1.7-1", "leave it out: predictions are computed where the data is"),
-    "lambda_bias": ("1 and 0.90", "leave it out: the bias is not regularized"),
-    "deterministic_histogram": ("1.2-1 to 1.7-1", "leave it out: histograms are deterministic"),
+    "dsplit": ("1 to 1.7-1", "leave it out: hosts share the rows"),
+    "predictor": ("0.90-1 to 1.7-1", "leave it out: predictions are computed where the data is"),
+    "lambda_bias": ("", "leave it out: the bias is not regularized"),
+    "deterministic_histogram": ("1.2-1 to 1.3-1", "leave it out: histograms are deterministic"),
+    "single_precision_histogram": ("1.2-1 to 1.5-1", "leave it out"),
 }
-"""Hyperparameters that XGBoost 3 has no longer: image versions that take them, and what to do.
+"""Hyperparameters that XGBoost has no longer: images in which they do something, empty for none, and what to do.
 
-XGBoost itself only warns that they are not used.
+The container's list (``hyperparameter_validation.py``, by its branch of each image) refuses only ``silent``, from 1.2-1
+on, and ``single_precision_histogram``, from 1.7-1 on; the others are still valid there, and XGBoost itself only warns
+that they are not used. In which version it dropped them: its sources by tag (dmlc/xgboost, ``src/learner.cc``,
+``src/gbm``, ``src/tree``); ``lambda_bias`` was gone before 0.72, which image 1 has, though AWS's page lists it.
 """
 RETIRED_VALUES: Mapping[tuple[str, str], tuple[str, str]] = {
-    ("tree_method", "gpu_hist"): ("1.2-1 to 1.7-1", "use 'hist'"),
-    ("updater", "distcol"): ("1 to 1.5-1", "use tree_method"),
-    ("updater", "grow_skmaker"): ("1 and 0.90", "use tree_method"),
+    ("tree_method", "gpu_hist"): ("1.2-1 to 3.0-5", "use 'hist'"),
+    ("updater", "distcol"): ("1 to 1.0-1", "use tree_method"),
+    ("updater", "grow_skmaker"): ("1 to 1.2-2", "use tree_method"),
 }
-"""Values that XGBoost 3 has no longer, as `RETIRED`."""
+"""Values that XGBoost has no longer, as `RETIRED`; from the same sources, ``src/gbm/gbtree.h`` for ``gpu_hist``."""
+_VERSION = "3.2"
 
 _BUILDERS = frozenset(("grow_colmaker", "distcol", "grow_histmaker", "grow_quantile_histmaker", "grow_skmaker"))
 _LINEAR = frozenset(("shotgun", "coord_descent"))
@@ -47,14 +52,18 @@ LABELS: Mapping[str, tuple[float, float, bool]] = {
 def retired(given: Mapping[str, str]) -> list[str]:
     """Return what of a job's ``HyperParameters`` the newest images do not take, in words."""
     problems = [
-        f"hyperparameter {wire!r} is none of XGBoost 3: only images {images} take it; {way}"
+        f"hyperparameter {wire!r} is none of XGBoost {_VERSION}: {_takers(images)}; {way}"
         for wire, (images, way) in RETIRED.items()
         if wire in given
     ]
     for (wire, value), (images, way) in RETIRED_VALUES.items():
         if value in [part.strip() for part in given.get(wire, "").split(",")]:
-            problems.append(f"{value!r} as {wire!r} is none of XGBoost 3: only images {images} take it; {way}")
+            problems.append(f"{value!r} as {wire!r} is none of XGBoost {_VERSION}: {_takers(images)}; {way}")
     return problems
+
+
+def _takers(images: str) -> str:
+    return f"only images {images} take it" if images else "no image's XGBoost has had it"
 
 
 def contradictions(values: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from sagespark.algorithms.factorization_machines import (
     REGRESSOR_TYPE,
     SYMBOL_FILE,
 )
+from sagespark.algorithms.fm_arrays import parameters
 from sagespark.algorithms.spec import AlgorithmSpec
 from sagespark.codecs import mxmodel
 from sagespark.core.errors import CodecError, ValidationError
@@ -45,6 +46,7 @@ from sagespark.ml.supervised import (
 )
 
 _SCORE, _LABEL = "score", "predicted_label"
+_WEIGHTS = ("intercept", "linear", "factors")
 
 
 class FactorizationMachinesModel(PredictorModel):
@@ -59,17 +61,17 @@ class FactorizationMachinesModel(PredictorModel):
         ValidationError
             If only the model's endpoint is known.
         """
-        return float(self._weights()["w0_weight"].reshape(-1)[0])
+        return float(self._weights()["intercept"])
 
     @property
     def linear(self) -> DenseVector:
         """The linear weights, of length numFeatures. Reads the artifact."""
-        return DenseVector(self._weights()["w1_weight"].reshape(-1).copy())
+        return DenseVector(self._weights()["linear"].copy())
 
     @property
     def factors(self) -> DenseMatrix:
         """The factors, numFeatures x factorSize. Reads the artifact."""
-        factors = self._weights()["v"]
+        factors = self._weights()["factors"]
         rows, columns = factors.shape
         return DenseMatrix(rows, columns, factors.flatten(order="F"))
 
@@ -77,7 +79,7 @@ class FactorizationMachinesModel(PredictorModel):
     def numFeatures(self) -> int:
         """Number of features that the model takes."""
         width = self._width()
-        return len(self._weights()["v"]) if width is None else width
+        return len(self._weights()["factors"]) if width is None else width
 
     def _weights(self) -> dict[str, NDArray[np.float64]]:
         record = self._hosting()
@@ -180,14 +182,13 @@ class FactorizationMachinesRegressor(
 
 
 def _read(record: HostingRecord) -> dict[str, Any]:
-    """Return ``w0_weight``, ``w1_weight`` and ``v`` of an artifact, as float64."""
+    """Return the weights of an artifact by :data:`_WEIGHTS`, as float64."""
     if record.modelData is None:
         raise ValidationError("only the model's endpoint is known, not its artifact", "factors")
     body = member(record.session, record.modelData, "model_algo-")
     found, _, _ = mxmodel.load(body, symbol=SYMBOL_FILE, params=PARAMS_FILE)
-    if not {"w0_weight", "w1_weight", "v"} <= set(found) or found["v"].ndim != 2:
-        raise CodecError(
-            f"{record.modelData} holds no arrays w0_weight, w1_weight and v of factorization machines",
-            contentType=mxmodel.FORMAT,
-        )
-    return {name: array.astype(np.float64) for name, array in found.items()}
+    try:
+        intercept, linear, factors = parameters(found)
+    except CodecError as error:
+        raise CodecError(f"{record.modelData}: {error}", contentType=mxmodel.FORMAT) from error
+    return {name: np.asarray(v, np.float64) for name, v in zip(_WEIGHTS, (intercept, linear, factors), strict=True)}

@@ -189,7 +189,7 @@ def test_what_cannot_work_is_said_before_a_job_costs_anything(cancer: Any, sessi
         XGBoostRanker(**QUIET).fit(cancer)
     with pytest.raises(ValueError, match="XGBoost weighs queries, not rows"):
         XGBoostRanker(weightCol="w")
-    with pytest.raises(JobFailedError, match="'predictor' is none of XGBoost 3: only images"):
+    with pytest.raises(JobFailedError, match=r"'predictor' is none of XGBoost 3\.2: only images"):
         XGBoostClassifier(predictor="cpu_predictor", endpointPolicy="never", **QUIET).fit(cancer)
 
 

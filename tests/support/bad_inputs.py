@@ -370,7 +370,7 @@ ALGORITHMS = (
              {"eta": 0.1, "learning_rate": 0.2}, form=LIBSVM),
     boosting("number of classes is missing", "num_class is required for the objective 'multi:softmax': .*",
              {"objective": "multi:softmax"}, form=LIBSVM),
-    boosting("what XGBoost has no longer", "hyperparameter 'predictor' is none of XGBoost 3: only images .* take .*",
+    boosting("what XGBoost has no longer", "hyperparameter 'predictor' is none of XGBoost 3.2: only images .*",
              {"predictor": "auto"}, form=LIBSVM),
     boosting("one class", "every label of the train channel is 1; binary:logistic needs rows of two classes",
              train=b"1 0:1\n1 0:2\n", form=LIBSVM),

@@ -5,8 +5,9 @@ and by the same formula for dense and sparse rows (Rendle, "Factorization Machin
 
     p = b + x w + (1 / 2) sum over f of ((x V_f)^2 - x^2 V_f^2)                                                     (1)
 
-The artifact is AWS's: ``model_algo-1`` is a ZIP of an MXNet symbol, ``symbol.json``, and its arrays, ``params``:
-``w0_weight`` of shape (1, 1), ``w1_weight`` of shape (d, 1) and ``v`` of shape (d, k).
+The artifact is AWS's: ``model_algo-1`` is a ZIP of an MXNet symbol, ``symbol.json``, its arrays, ``params``:
+``w0_weight`` of shape (1, 1), ``w1_weight`` of shape (d, 1) and ``v`` of shape (d, k), and ``meta.json``, which tells
+the width, as code reads it that serves AWS's models; what else AWS's holds is not published.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sagespark.algorithms.factorization_machines import BINARY, PARAMS_FILE, REGRESSOR_TYPE, SYMBOL_FILE
+from sagespark.algorithms.factorization_machines import (
+    BINARY,
+    META_FILE,
+    PARAMS_FILE,
+    REGRESSOR_TYPE,
+    SYMBOL_FILE,
+)
+from sagespark.algorithms.fm_arrays import parameters
 from sagespark.codecs import mxmodel
 from sagespark.codecs.base import Buffer
 from sagespark.codecs.matrix import Matrix
 from sagespark.codecs.mxmodel import Node
-from sagespark.core.errors import CodecError
 from sagespark.local.containers.channels import to_csr
 from sagespark.local.containers.linear_losses import sigmoid
 
@@ -106,7 +113,9 @@ class FactorizationMachine:
         ]
         if self.predictor == BINARY:
             nodes.append(Node("sigmoid", "out", ("margin",)))
-        return mxmodel.dump(nodes, arrays, symbol=SYMBOL_FILE, params=PARAMS_FILE)
+        features, k = self.factors.shape
+        told = {"training_parameters": {"feature_dim": features, "num_factors": k, "predictor_type": self.predictor}}
+        return mxmodel.dump(nodes, arrays, symbol=SYMBOL_FILE, params=PARAMS_FILE, more={META_FILE: told})
 
     @classmethod
     def load(cls, body: Buffer) -> FactorizationMachine:
@@ -118,18 +127,8 @@ class FactorizationMachine:
             If it is no such file.
         """
         arrays, nodes, _ = mxmodel.load(body, symbol=SYMBOL_FILE, params=PARAMS_FILE)
-        missing = [name for name in ("w0_weight", "w1_weight", "v") if name not in arrays]
-        if missing:
-            raise CodecError(
-                f"a factorization machine has an array {missing[0]}, but this file has {', '.join(arrays)}",
-                contentType=mxmodel.FORMAT,
-            )
-        linear, factors = arrays["w1_weight"].reshape(-1), arrays["v"]
-        if factors.ndim != 2 or len(factors) != len(linear) or arrays["w0_weight"].size != 1:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-            raise CodecError(f"the arrays do not go together: {shapes}", contentType=mxmodel.FORMAT)
+        bias, linear, factors = parameters(arrays)
         ops = {node.op.lower() for node in nodes}
         binary = bool(ops & {"sigmoid", "logisticregressionoutput", "activation"})
-        bias = float(arrays["w0_weight"].reshape(-1)[0])
         predictor = BINARY if binary else REGRESSOR_TYPE
         return cls(bias, linear.astype(np.float32), factors.astype(np.float32), predictor)

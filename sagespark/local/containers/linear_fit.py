@@ -25,6 +25,7 @@ from sagespark.local.containers.contract import ClientError
 from sagespark.local.containers.linear_data import Block, Rows, Scaling, Sums, backward, forward
 from sagespark.local.containers.linear_losses import Loss, loss_of
 from sagespark.local.containers.linear_search import Candidates, Updates, candidates
+from sagespark.local.containers.linear_stopping import Patience, criterion, has_criterion
 
 Floats = NDArray[np.float64]
 OnEpoch = Callable[[int, str, float], None]
@@ -61,6 +62,8 @@ def fit(
     seed: int,
     group: Collective,
     on_epoch: OnEpoch = lambda epoch, channel, value: None,
+    *,
+    by_criterion: bool = False,
 ) -> Fitted:
     """Train the models.
 
@@ -76,6 +79,8 @@ def fit(
         All hosts.
     on_epoch : callable
         Told of objectives after each epoch.
+    by_criterion : bool
+        Whether training ends early by the model selection criterion instead of the loss, where it can.
 
     Raises
     ------
@@ -99,8 +104,10 @@ def fit(
     updates = Updates(values, models, outputs, d, steps)
     trainer = _Trainer(values, models, scaling, outputs, group, _class_weights(values, counts))
     order = np.random.default_rng([seed, group.rank])
-    best, since = np.full(len(models), np.inf), 0
-    kept, lowest, passed = weights.copy(), np.inf, 0
+    best = np.full(len(models), np.inf)
+    kept, passed = weights.copy(), 0
+    patience = Patience(values)
+    watched = validation if by_criterion and has_criterion(values) else None
     for epoch in range(values["epochs"]):
         objective = trainer.epoch(weights, updates, train.batches(batch, order))
         passed += total
@@ -112,10 +119,8 @@ def fit(
         best = np.where(better, objective, best)
         columns = np.tile(better, outputs)
         kept[:, columns] = weights[:, columns]
-        reached = _least(objective)
-        improved = reached < lowest - values["early_stopping_tolerance"] * abs(lowest) if epoch else True
-        lowest, since = min(lowest, reached), 0 if improved else since + 1
-        if since >= values["early_stopping_patience"]:
+        reached = _least(objective) if watched is None else -criterion(weights, scaling, watched, values, group)
+        if patience.ends(reached):
             _log.info("Early stop condition met. Stopping training.")
             break
     return Fitted(kept, models, scaling, outputs, passed, trainer.loss, trainer.class_weights)

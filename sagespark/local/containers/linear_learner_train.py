@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from sagespark.local.containers.linear_fit import Fitted
     from sagespark.local.containers.linear_model import LinearModel
 
-CALIBRATION_ROWS = 1_000_000
-"""Rows by which models are compared where num_calibration_samples is 'auto'."""
 _log = logging.getLogger("linear-learner")
 
 
@@ -61,6 +59,7 @@ def resolve(values: dict[str, Any]) -> dict[str, Any]:
 def train() -> None:
     """Read ``/opt/ml/input``, train, write ``/opt/ml/model`` and the metrics."""
     from sagespark.algorithms.linear_learner import LINEAR_LEARNER
+    from sagespark.algorithms.spec import TUNING_OBJECTIVE
 
     clock = SystemClock()
     task = job.begin(LINEAR_LEARNER)
@@ -76,7 +75,7 @@ def train() -> None:
     from sagespark.local.containers.linear_fit import class_counts, fit
     from sagespark.local.containers.linear_losses import OBJECTIVES
 
-    if _tuned():
+    if _given(TUNING_OBJECTIVE):
         # AWS's page on tuning the algorithm: its own search is turned off then.
         values["num_models"] = 1
     started = clock.monotonic()
@@ -107,7 +106,15 @@ def train() -> None:
                 if channel == "train":
                     job.progress(task.host, 100 * (epoch + 1) / values["epochs"])
 
-        found = fit(rows["train"], rows.get("validation"), values, seed, group, on_epoch)
+        found = fit(
+            rows["train"],
+            rows.get("validation"),
+            values,
+            seed,
+            group,
+            on_epoch,
+            by_criterion=_given("binary_classifier_model_selection_criteria"),
+        )
         seconds = clock.monotonic() - started
         best, model = _choose(found, rows.get("validation", rows["train"]), values, group)
         if group.leads:
@@ -120,11 +127,10 @@ def train() -> None:
             job.write_model(model.dump())
 
 
-def _tuned() -> bool:
-    from sagespark.algorithms.spec import TUNING_OBJECTIVE
-
+def _given(wire: str) -> bool:
+    """Tell whether the job's request has a hyperparameter, as against its default."""
     path = contract.base() / "input" / "config" / "hyperparameters.json"
-    return TUNING_OBJECTIVE in json.loads(path.read_text())
+    return wire in json.loads(path.read_text())
 
 
 def _width(rows: Rows) -> int:
@@ -137,7 +143,7 @@ def _choose(found: Fitted, rows: Rows, values: dict[str, Any], group: Collective
 
     from sagespark.algorithms.linear_learner import BINARY
     from sagespark.local.containers.linear_model import LinearModel
-    from sagespark.local.containers.linear_quality import threshold
+    from sagespark.local.containers.linear_quality import calibration_rows, threshold
 
     criterion = values["binary_classifier_model_selection_criteria"]
     folded = [found.of(number) for number in range(len(found.models))]
@@ -145,8 +151,7 @@ def _choose(found: Fitted, rows: Rows, values: dict[str, Any], group: Collective
     if values["predictor_type"] != BINARY or criterion == "loss_function":
         quality = -_losses(found, rows, group)
     else:
-        most = values["num_calibration_samples"]
-        margins, labels = _margins(folded, rows, CALIBRATION_ROWS if most == "auto" else most, group)
+        margins, labels = _margins(folded, rows, calibration_rows(values), group)
         pairs = [
             threshold(column, labels, values) if np.isfinite(column).all() else (0.0, -np.inf) for column in margins
         ]

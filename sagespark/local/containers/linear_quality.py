@@ -18,6 +18,15 @@ from sagespark.local.containers.linear_losses import logistic
 
 Floats = NDArray[np.float64]
 
+CALIBRATION_ROWS = 1_000_000
+"""Rows by which models are compared where num_calibration_samples is 'auto'."""
+
+
+def calibration_rows(values: Mapping[str, Any]) -> int:
+    """Return the number of rows by which models are compared, and thresholds set."""
+    most = values["num_calibration_samples"]
+    return CALIBRATION_ROWS if most == "auto" else int(most)
+
 
 def f_score(precision: Floats, recall: Floats, beta: float) -> Floats:
     """Equation (1); 0 where both are 0."""

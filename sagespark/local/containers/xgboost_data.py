@@ -262,6 +262,7 @@ def matrix(data: Data, width: int, threads: int | None, bounds: bool) -> xgboost
     threads : int or None
     bounds : bool
         Give each label as both bounds of its own interval, as the objective ``survival:aft`` asks: nothing is censored.
+        AWS's container takes the objective, but nothing in its sources gives XGBoost the bounds.
 
     Raises
     ------

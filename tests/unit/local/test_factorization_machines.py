@@ -274,6 +274,28 @@ def test_answers(program: MachineProgram, monkeypatch: pytest.MonkeyPatch) -> No
         ]
 
 
+def test_artifacts_that_aws_trained_on_dense_rows_have_other_names() -> None:
+    random = np.random.default_rng(0)
+    linear, factors = random.random(5, np.float32), random.random((5, 2), np.float32)
+    names = {"symbol": "symbol.json", "params": "params"}
+    arrays = {
+        "Linear_Plus_Bias_bias": np.array([0.5], np.float32),
+        "Linear_Plus_Bias_weight": linear[np.newaxis],
+        "v": factors.T.copy(),
+    }
+    model = FactorizationMachine.load(mxmodel.dump([], arrays, **names))
+    assert model.bias == 0.5
+    np.testing.assert_array_equal(model.linear, linear)
+    np.testing.assert_array_equal(model.factors, factors)
+    again, _, more = mxmodel.load(model.dump(), **names, more=("meta.json",))
+    assert {name: array.shape for name, array in again.items()} == {
+        "w0_weight": (1, 1),
+        "w1_weight": (5, 1),
+        "v": (5, 2),
+    }
+    assert more["meta.json"]["training_parameters"]["feature_dim"] == 5
+
+
 def test_other_artifacts_are_refused() -> None:
     names = {"symbol": "symbol.json", "params": "params"}
     with pytest.raises(CodecError, match="has an array w0_weight, but this file has fc0_weight"):

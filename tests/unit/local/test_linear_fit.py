@@ -344,6 +344,24 @@ def test_training_ends_early_and_the_best_epoch_of_the_validation_rows_is_kept()
 
 
 @pytest.mark.parametrize(
+    ("criterion", "told", "held", "early"),
+    [("accuracy", True, True, True), ("f1", True, True, True), ("recall_at_target_precision", True, True, True),
+     ("accuracy", False, True, False), ("loss_function", True, True, False), ("accuracy", True, False, False)],
+)  # fmt: skip
+def test_training_ends_by_the_criterion_that_was_given(criterion: str, told: bool, held: bool, early: bool) -> None:
+    """Of a loss that falls slowly to the end, and a criterion that is soon as good as it gets."""
+    features, labels, _ = cancer()
+    given = values(30, num_models=1, learning_rate=0.01, wd=0, l1=0, epochs=25, mini_batch_size=200,
+                   early_stopping_patience=3, binary_classifier_model_selection_criteria=criterion,
+                   use_lr_scheduler="False", **BINARY)  # fmt: skip
+    seen: list[tuple[int, str, float]] = []
+    validation = rows(features[400:], labels[400:]) if held else None
+    fit(rows(features[:400], labels[:400]), validation, given, 1, ALONE, lambda *t: seen.append(t), by_criterion=told)
+    epochs = 1 + max(epoch for epoch, *_ in seen)
+    assert 4 <= epochs < 25 if early else epochs == 25
+
+
+@pytest.mark.parametrize(
     ("labels", "changed", "text"),
     [
         ([0, 1, 2], BINARY, "channel 'train' has the label 2; the labels of a binary_classifier of 2 classes"),

@@ -124,6 +124,19 @@ def test_the_threshold_reaches_its_target(
     assert 0.9 <= reached < 0.96
 
 
+@pytest.mark.parametrize(
+    ("given", "early"), [({}, False), ({"binary_classifier_model_selection_criteria": "accuracy"}, True)]
+)
+def test_a_criterion_that_is_given_ends_training(
+    program: LinearProgram, given: dict[str, str], early: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    features, labels = cancer()
+    slow = {"predictor_type": "binary_classifier", "num_models": 1, "learning_rate": 0.02, "epochs": 30, "wd": 0}
+    body = encode(features, labels)
+    program.run_on({**slow, **given, "use_lr_scheduler": "False"}, train=body, validation=body)
+    assert ("Early stop condition met" in caplog.text) == early
+
+
 def test_a_tuning_job_trains_one_model(program: LinearProgram, caplog: pytest.LogCaptureFixture) -> None:
     features, labels = cancer()
     told = {

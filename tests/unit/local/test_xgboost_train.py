@@ -354,7 +354,7 @@ BAD: list[tuple[str, dict[str, Any], bytes, str, str]] = [
     ),
     ("f1", {"num_round": 1, "eval_metric": "f1"}, GOOD, LIBSVM, "eval_metric 'f1' is for classes, but objective is"),
     ("gpu", {"num_round": 1, "use_dask_gpu_training": "true"}, GOOD, LIBSVM, "needs a GPU instance"),
-    ("gpu_hist", {"num_round": 1, "tree_method": "gpu_hist"}, GOOD, LIBSVM, "only images 1.2-1 to 1.7-1 take it"),
+    ("gpu_hist", {"num_round": 1, "tree_method": "gpu_hist"}, GOOD, LIBSVM, "only images 1.2-1 to 3.0-5 take it"),
     (
         "softmax",
         {**ROUNDS, "objective": "multi:softmax", "num_class": 2},
@@ -390,7 +390,7 @@ def test_bad_input_is_refused_with_its_reason(
 
 @pytest.mark.parametrize("wire", sorted(RETIRED))
 def test_what_xgboost_has_no_longer_names_the_images_that_take_it(program: Program, wire: str) -> None:
-    with pytest.raises(ClientError, match=rf"'{wire}' is none of XGBoost 3: only images .* take it; ") as caught:
+    with pytest.raises(ClientError, match=rf"'{wire}' is none of XGBoost 3.2: .*; ") as caught:
         program.launch({"num_round": 1, wire: "1"}, {"train": {"part": GOOD}}, content_type=LIBSVM)
     assert RETIRED[wire][0] in str(caught.value)
 
