@@ -62,7 +62,7 @@ class LocalSageMaker:
     region : str
         Region of the session.
     timeScale : float
-        Seconds of the training jobs' time per real second: with 3600 an hour of theirs passes in a second.
+        Seconds of the training and tuning jobs' time per real second: with 3600 an hour of theirs passes in a second.
     clock : Clock or None
         Time; None: the machine's.
     **session

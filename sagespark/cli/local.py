@@ -55,7 +55,7 @@ def start(
         bool, typer.Option("--require-signature", help="Refuse requests without a valid signature (SigV4).")
     ] = False,
     time_scale: Annotated[
-        float, typer.Option("--time-scale", help="Seconds of the training jobs' time per real second.")
+        float, typer.Option("--time-scale", help="Seconds of training and tuning jobs' time per real second.")
     ] = 1.0,
 ) -> None:
     """Start the service in the background and print what to export.

@@ -57,13 +57,16 @@ class ScaledClock:
     ----------
     scale : float
         Seconds of this clock per real second, above 0.
+    after : datetime, optional
+        A time that a former clock has shown: this one begins no earlier.
     """
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, scale: float, after: datetime | None = None) -> None:
         if not scale > 0:
             raise ValueError(f"scale must be above 0, but got {scale!r}")
         self.scale = scale
-        self._began = datetime.now(UTC)
+        now = datetime.now(UTC)
+        self._began = now if after is None else max(now, after)
         self._zero = time.monotonic()
 
     def now(self) -> datetime:

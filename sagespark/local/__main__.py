@@ -49,7 +49,7 @@ def parse(argv: Sequence[str] | None = None) -> LocalConfig:
         "--time-scale",
         type=float,
         default=1.0,
-        help="seconds of the training jobs' time per real second, for tests: of MaxRuntimeInSeconds, of the 120 s "
+        help="seconds of the jobs' time per real second, for tests: of MaxRuntimeInSeconds, of the 120 s "
         "between SIGTERM and SIGKILL, of waiting for spot capacity, of warm pools (default: %(default)s)",
     )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from sagespark.local.containers import own_images
 from sagespark.local.containers.runner import ContainerRuntime
 from sagespark.local.hosting.deployments import Deployments
 from sagespark.local.http import Front
+from sagespark.local.lifecycle import status as training_status
 from sagespark.local.lifecycle.parts import Parts
 from sagespark.local.lifecycle.supervisor import Supervisor
 from sagespark.local.logs import LogStore
@@ -38,6 +40,7 @@ from sagespark.local.services.tags import Tags
 from sagespark.local.services.training_jobs import TrainingJobs
 from sagespark.local.services.tuning_jobs import TuningJobs
 from sagespark.local.store import Store
+from sagespark.local.tuning import document as tuning_document
 from sagespark.local.wire.dispatch import Dispatcher
 
 log = logging.getLogger("sagespark.local")
@@ -140,9 +143,10 @@ class Service:
         objects = ObjectStore(config.data / "objects")
         pool = ThreadPoolExecutor(config.workers, "local-objects")
         shared = (objects, config, pool)
-        clock = SystemClock()
-        jobs_clock: Clock = clock if config.time_scale == 1 else ScaledClock(config.time_scale)
         store = Store(config.data / "resources.sqlite")
+        clock = SystemClock()
+        # Tuning jobs go on after a restart, when what they have taken so far must not lie in the future.
+        jobs_clock: Clock = clock if config.time_scale == 1 else ScaledClock(config.time_scale, _last_change(store))
         logs = LogStore(config.data / "logs.sqlite")
         images = own_images.OwnImages(config.data / own_images.FILE_NAME)
         address = (config.host, config.port)
@@ -173,7 +177,7 @@ class Service:
             # Training starts before hosting: it ends what containers a former service left, of both.
             jobs,
             # Tuning starts after training, which has ended by then what a former service left running.
-            TuningJobs(store, logs, jobs, runtime.resolve, clock, config.url),
+            TuningJobs(store, logs, jobs, runtime.resolve, jobs_clock, config.url),
             Models(store, objects, runtime.resolve, clock),
             EndpointConfigs(store, clock),
             Search(store),
@@ -203,3 +207,9 @@ class Service:
         self._store.close()
         self._logs.close()
         self._lock.release()
+
+
+def _last_change(store: Store) -> datetime | None:
+    """Return the latest time in what a former service has written about training and tuning jobs."""
+    jobs = [job for kind in (training_status.KIND, tuning_document.KIND) for job in store.list(kind)]
+    return max((job["LastModifiedTime"] for job in jobs), default=None)

@@ -86,7 +86,7 @@ class LocalConfig:
     """Seconds that requests in flight have to end after SIGTERM."""
     secret_key: str = SECRET_KEY
     time_scale: float = 1.0
-    """Seconds of the training jobs' time per real second, so that an hour of theirs can be tested in a second."""
+    """Seconds of the jobs' time per real second, so that an hour of theirs can be tested in a second."""
 
     @property
     def url(self) -> str:

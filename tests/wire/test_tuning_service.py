@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sagespark.algorithms.registry import image_uri
 from sagespark.aws.session import SageMakerSession
 from sagespark.aws.tuning_job import TuningJob, objective
 from sagespark.codecs.registry import codec
+from sagespark.core.clock import SystemClock
 from sagespark.core.errors import JobFailedError, ResourceNotFoundError
 from sagespark.local.config import ServiceInfo
 from support.local_service import ServiceProcess
@@ -165,3 +167,27 @@ def test_search_finds_it(tuned: TuningJob, sagemaker: Any) -> None:
     expression = {"Filters": [{"Name": "HyperParameterTuningJobStatus", "Value": "Completed"}]}
     found = sagemaker.search(Resource="HyperParameterTuningJob", SearchExpression=expression)["Results"]
     assert [r["HyperParameterTuningJob"]["HyperParameterTuningJobName"] for r in found] == ["wire"]
+
+
+def test_its_time_runs_with_that_of_its_training_jobs(tmp_path: Path) -> None:
+    with ServiceProcess(tmp_path / "data", "--time-scale", "600") as process:
+        rows = np.zeros((9, 3), np.float32)
+        process.client("s3").put_object(Bucket=INFO.bucket, Key="tuning/part", Body=bytes(codec(RECORDIO).encode(rows)))
+        limits = {"MaxNumberOfTrainingJobs": 5, "MaxParallelTrainingJobs": 1, "MaxRuntimeInSeconds": 600}
+        asked = request("late", ResourceLimits=limits)
+        endless = {"extra_center_factor": "4", "epochs": "100000000", "mini_batch_size": "1"}
+        asked["TrainingJobDefinition"]["StaticHyperParameters"] |= endless
+        asked["TrainingJobDefinition"]["StoppingCondition"]["MaxRuntimeInSeconds"] = 864_000
+        sagemaker = process.client("sagemaker")
+        sagemaker.create_hyper_parameter_tuning_job(**asked)
+        clock = SystemClock()
+        deadline = clock.monotonic() + 300
+        found: dict[str, Any] = {}
+        while "HyperParameterTuningEndTime" not in found:
+            assert clock.monotonic() < deadline, found
+            clock.sleep(0.1)
+            found = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="late")
+    assert (found["HyperParameterTuningEndTime"] - found["CreationTime"]).total_seconds() >= 600
+    # What it ended was still at its first training job, if that had begun at all.
+    assert sum(found["TrainingJobStatusCounters"].values()) <= 1
+    assert found["TrainingJobStatusCounters"]["Completed"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,10 @@ def test_a_scaled_clock_runs_ahead() -> None:
     assert real_seconds(real, 500) == 500
     with pytest.raises(ValueError, match="scale must be above 0, but got 0"):
         ScaledClock(0)
+    # Another one goes on from what the first has shown.
+    later = clock.now() + timedelta(days=3)
+    assert ScaledClock(1000, later).now() >= later
+    assert ScaledClock(1000, real.now() - timedelta(days=3)).now() > real.now() - timedelta(minutes=1)
 
 
 def test_the_command_line_takes_a_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
