@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +25,43 @@ log = logging.getLogger(__name__)
 
 Buffer = bytes | bytearray | memoryview
 """What can be written."""
+
+
+@dataclass(frozen=True)
+class HeldUpload:
+    """An object whose parts are all in S3, and which is there once :meth:`complete` was called; picklable.
+
+    Parameters
+    ----------
+    uri : S3Uri
+        The object.
+    uploadId : str
+        S3's name of the upload.
+    parts : tuple of dict
+        As CompleteMultipartUpload takes them.
+    """
+
+    uri: S3Uri
+    uploadId: str
+    parts: tuple[dict[str, Any], ...]
+
+    def complete(self, session: SageMakerSession) -> str:
+        """Finish the object and return its ETag. Calls CompleteMultipartUpload.
+
+        Raises
+        ------
+        ServiceError
+            If S3 refused, or the upload was aborted.
+        """
+        answer = call(
+            session.client("s3"),
+            "CompleteMultipartUpload",
+            Bucket=self.uri.bucket,
+            Key=self.uri.key,
+            UploadId=self.uploadId,
+            MultipartUpload={"Parts": list(self.parts)},
+        )
+        return str(answer["ETag"])
 
 
 class MultipartWriter:
@@ -96,22 +134,33 @@ class MultipartWriter:
         client = self._session.client("s3")
         try:
             if self._upload_id is None:
-                answer = call(client, "PutObject", **self._where, Body=bytes(self._buffer), **self._options)
+                body = bytes(self._buffer)
+                etag = str(call(client, "PutObject", **self._where, Body=body, **self._options)["ETag"])
             else:
-                self._send()
-                self._land()
-                answer = call(
-                    client,
-                    "CompleteMultipartUpload",
-                    **self._where,
-                    UploadId=self._upload_id,
-                    MultipartUpload={"Parts": self._parts},
-                )
+                etag = self._sent().complete(self._session)
         except BaseException:
             self.abort()
             raise
         self._end()
-        return str(answer["ETag"])
+        return etag
+
+    def hold(self) -> HeldUpload:
+        """Send what is left, but leave the object unfinished: whoever gets what is returned can finish it.
+
+        Raises
+        ------
+        ServiceError
+            If a part could not be written; the upload is then aborted.
+        """
+        if self._closed:
+            raise ValueError(f"the writer of {self.uri} is closed")
+        try:
+            held = self._sent()
+        except BaseException:
+            self.abort()
+            raise
+        self._end()
+        return held
 
     def abort(self) -> None:
         """Give the object up and remove the parts written; does nothing after ``close()``."""
@@ -131,6 +180,13 @@ class MultipartWriter:
         except SageSparkError as error:
             # What led here is the error to raise; the sweep by prefix finds what stays.
             log.warning("the unfinished upload of %s could not be aborted: %s", self.uri, error)
+
+    def _sent(self) -> HeldUpload:
+        """Send the last part."""
+        self._send()
+        self._land()
+        assert self._upload_id is not None  # the first part's
+        return HeldUpload(self.uri, self._upload_id, tuple(self._parts))
 
     def _send(self) -> None:
         """Let the full buffer travel, once the part before it has landed."""

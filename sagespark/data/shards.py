@@ -5,6 +5,12 @@
 2. Spark hands the driver one report per partition: the successful attempt's. Its shards go into the manifest.
 3. What other attempts (killed, retried, speculative) left in the run's folder is deleted.
 
+Programs of one's own often list their channel's folder. AWS lays the objects of a ManifestFile under their whole keys
+there, in sub-folders (aws/sagemaker-python-sdk issue 723), and those of an S3Prefix flat, but an S3Prefix takes
+whatever lies below it. With ``flat`` the executors therefore upload the shards' parts into a folder for files alone,
+and only the driver finishes the uploads, those of the successful attempts: no other attempt can leave an object there,
+however late it is. The idea is that of Hadoop's S3A "magic" committer.
+
 A refused row travels in the report, not as an exception: Spark neither repeats the task nor prints a traceback.
 """
 
@@ -14,7 +20,8 @@ import json
 import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sagespark.aws import s3
@@ -38,6 +45,10 @@ __all__ = ["LabelSummary", "Shard", "StagingReport", "StagingRequest", "stage", 
 
 MAX_SHARD_BYTES = 128 << 20
 """Most bytes of a shard."""
+FILES = "files"
+"""Folder of the shards alone, inside the run's."""
+FINISHERS = 8
+"""Uploads that are finished at a time."""
 KILL_SECONDS = 3.0
 """Seconds that Spark gives a killed task's Python worker, and a margin."""
 
@@ -63,6 +74,8 @@ class StagingRequest:
         Most bytes of a shard.
     gzip : bool
         Compress the shards.
+    flat : bool
+        Make a folder of the shards alone, for S3Prefix.
     """
 
     session: SageMakerSession
@@ -72,6 +85,7 @@ class StagingRequest:
     contentType: str
     maxShardBytes: int = MAX_SHARD_BYTES
     gzip: bool = False
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,11 @@ class StagingReport:
     def folder(self) -> S3Uri:
         """The run's folder; ends in ``/``."""
         return self.manifest.parent
+
+    @property
+    def files(self) -> S3Uri:
+        """The folder of the shards; ends in ``/``. With ``flat`` it holds nothing else, now and later."""
+        return self.shards[0].uri.parent
 
 
 def stage(df: DataFrame, request: StagingRequest) -> StagingReport:
@@ -151,11 +170,12 @@ def stage(df: DataFrame, request: StagingRequest) -> StagingReport:
         s3.ensure_bucket(session)
     mark = token()
     folder = (request.prefix / mark).prefix
-    task = StagingTask(session, folder, layout, request.contentType, request.maxShardBytes, request.gzip)
+    files = (folder / FILES).prefix if request.flat else folder
+    task = StagingTask(session, files, layout, request.contentType, request.maxShardBytes, request.gzip, request.flat)
     try:
         reports = _run(df, task)
         _check(reports, request)
-        shards = tuple(shard for report in reports for shard in report.shards)
+        shards = _finished(session, [shard for report in reports for shard in report.shards])
         _sweep_losers(session, folder, shards)
         manifest = folder / f"{request.channel}.manifest"
         s3.upload_bytes(session, manifest, _manifest(folder, shards), "application/json")
@@ -231,9 +251,22 @@ def _check(reports: list[TaskReport], request: StagingRequest) -> None:
             )
 
 
+def _finished(session: SageMakerSession, shards: list[Shard]) -> tuple[Shard, ...]:
+    """Finish the shards that executors left for it, several at a time, and return all."""
+
+    def finish(shard: Shard) -> Shard:
+        if shard.held is None:
+            return shard
+        shard.held.complete(session)
+        return replace(shard, held=None)
+
+    with ThreadPoolExecutor(FINISHERS, thread_name_prefix="sagespark-finish") as pool:
+        return tuple(pool.map(finish, shards))
+
+
 def _manifest(folder: S3Uri, shards: Iterable[Shard]) -> bytes:
     """Return the ManifestFile; see S3DataSource in the SageMaker API reference."""
-    return json.dumps([{"prefix": str(folder)}, *(shard.uri.name for shard in shards)]).encode()
+    return json.dumps([{"prefix": str(folder)}, *(shard.uri.key[len(folder.key) :] for shard in shards)]).encode()
 
 
 def _sweep(session: SageMakerSession, folder: S3Uri, keep: frozenset[S3Uri]) -> int:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sagespark.aws.errors import is_transient
-from sagespark.aws.multipart import MultipartWriter
+from sagespark.aws.multipart import HeldUpload, MultipartWriter
 from sagespark.aws.session import SageMakerSession
 from sagespark.codecs.base import Codec
 from sagespark.codecs.matrix import Csr, Matrix, Mixed
@@ -50,12 +50,15 @@ class Shard:
         Whose rows it holds.
     rows, bytes : int
         How many.
+    held : HeldUpload or None
+        What the driver has to finish before the object is there; None: it is.
     """
 
     uri: S3Uri
     partition: int
     rows: int
     bytes: int
+    held: HeldUpload | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class StagingTask:
         Most bytes of a shard; a single row may still be larger.
     gzip : bool
         Compress the shards.
+    hold : bool
+        Leave every shard for the driver to finish.
     """
 
     session: SageMakerSession
@@ -82,6 +87,7 @@ class StagingTask:
     contentType: str
     maxShardBytes: int
     gzip: bool = False
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,14 +133,16 @@ def stage_partition(task: StagingTask, batches: Iterator[pa.RecordBatch], partit
     batches : iterator of RecordBatch
         The columns of :func:`sagespark.data.columns.staged_columns`.
     partition, attempt : int
-        Spark's numbers; they go into the keys.
+        Spark's numbers; they go into the keys. The attempt's does not where the driver finishes the shards: only one
+        attempt's ever are.
 
     Raises
     ------
     ServiceError
         If S3 did not answer, or only with errors that may pass: another attempt can help.
     """
-    writer = ShardWriter(task, partition, f"part-{partition:05d}-{attempt}-{token(6)}")
+    stem = f"part-{partition:05d}"
+    writer = ShardWriter(task, partition, stem if task.hold else f"{stem}-{attempt}-{token(6)}")
     try:
         return _stage(task, batches, partition, writer)
     except BadRowError as error:
@@ -224,7 +232,7 @@ class ShardWriter:
     task : StagingTask
     partition : int
     stem : str
-        Beginning of the objects' names; no other attempt has it.
+        Beginning of the objects' names; no other attempt has it, unless shards are left for the driver to finish.
     """
 
     def __init__(self, task: StagingTask, partition: int, stem: str) -> None:
@@ -274,6 +282,10 @@ class ShardWriter:
             return
         if self._packer is not None:
             self._writer.write(self._packer.flush())
-        self._writer.close()
-        self._shards.append(Shard(self._writer.uri, self._partition, self._rows, self._writer.written))
+        held = None
+        if self._task.hold:
+            held = self._writer.hold()
+        else:
+            self._writer.close()
+        self._shards.append(Shard(self._writer.uri, self._partition, self._rows, self._writer.written, held))
         self._writer, self._rows = None, 0

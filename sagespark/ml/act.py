@@ -52,6 +52,7 @@ def stage_all(session: SageMakerSession, plan: Plan, frames: Mapping[str, DataFr
                 contentType=channel.contentType,
                 gzip=channel.options.compression == "Gzip",
                 maxShardBytes=channel.maxShardBytes or MAX_SHARD_BYTES,
+                flat=channel.flat,
             )
             reports[channel.name] = stage(frames[channel.name], request)
     return reports

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from sagespark.data.shards import StagingReport
 
-Source = Literal["width", "rows", "classes", "manifest"]
-"""What of a staging report: number of features, of rows, of classes (the largest label plus 1), or the manifest."""
+Source = Literal["width", "rows", "classes", "manifest", "files"]
+"""What of a staging report: number of features, of rows, of classes (the largest label plus 1), the manifest, or the
+folder of the files alone."""
 
 
 def _classes(report: StagingReport) -> int:
@@ -23,6 +24,7 @@ _READ: dict[Source, Callable[[StagingReport], object]] = {
     "rows": lambda report: report.rows,
     "classes": _classes,
     "manifest": lambda report: report.manifest,
+    "files": lambda report: report.files,
 }
 
 
@@ -34,7 +36,7 @@ class Deferred:
     ----------
     name : str
         What it is, as the request names it: ``feature_dim``, ``S3Uri``.
-    source : {'width', 'rows', 'classes', 'manifest'}
+    source : {'width', 'rows', 'classes', 'manifest', 'files'}
         What of the report gives it.
     channel : str
         Whose report.

@@ -1,8 +1,8 @@
 """Scripts of one's own in the images of AWS's frameworks (script mode), with the names of SageMaker's SDK.
 
 The script, with what belongs to it, is packed, uploaded and named to the image by the hyperparameters and environment
-variables of AWS's toolkits; a DataFrame is a channel, and the script's answers become columns. The files of a channel
-(``SM_CHANNEL_TRAIN``) lie in sub-folders, since a manifest names them: ``Path(folder).rglob("*")`` finds them.
+variables of AWS's toolkits; a DataFrame is a channel, and the script's answers become columns. The files of a
+DataFrame's channel, and nothing else, lie in its folder (``SM_CHANNEL_TRAIN``): ``part-00000-0000.csv`` and so on.
 
 Source: ``sagemaker.estimator.Framework`` and ``sagemaker.model.FrameworkModel`` of AWS's SDK 2.
 """

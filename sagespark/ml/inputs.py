@@ -152,7 +152,7 @@ def channel(
         layout, found = frame_layout(stage, data if isinstance(data, StructType) else data.schema, spec)
         problems += found
         if layout is not None:
-            made = FrameChannel(name, layout, form or staged, distribution, options=options)
+            made = FrameChannel(name, layout, form or staged, distribution, options=options, flat=spec is None)
     else:
         problems.append(f"must be a DataFrame or an S3 URI, but got {data!r}")
     return made, problems

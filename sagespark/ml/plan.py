@@ -41,6 +41,9 @@ class FrameChannel:
         Most bytes of a shard; None: the default.
     options : ChannelOptions
         The rest of its request.
+    flat : bool
+        Whether its files lie in the channel's folder itself, for programs of one's own: AWS puts those of a manifest
+        into sub-folders.
     """
 
     name: str
@@ -49,6 +52,7 @@ class FrameChannel:
     distribution: str
     maxShardBytes: int | None = None
     options: ChannelOptions = PLAIN
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,14 +208,16 @@ def make(scope: Scope, stage: str, name: str, training: Training, hosted: bool) 
     staging = scope.session.location / name / "input"
     channels = []
     for channel in training.channels:
-        uri: Value = Deferred("S3Uri", "manifest", channel.name)
+        uri: Value
         if isinstance(channel, UriChannel):
             uri = str(channel.uri)
+        else:
+            uri = Deferred("S3Uri", "files" if channel.flat else "manifest", channel.name)
         channels.append(
             requests.channel(
                 channel.name,
                 uri,
-                manifest=isinstance(uri, Deferred),
+                manifest=isinstance(channel, FrameChannel) and not channel.flat,
                 contentType=channel.contentType,
                 distribution=channel.distribution,
                 options=channel.options,

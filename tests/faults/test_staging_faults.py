@@ -15,9 +15,9 @@ TESTS = Path(__file__).parents[1]
 pytestmark = [pytest.mark.spark, pytest.mark.wire]
 
 
-def staged(service: Any, mode: str) -> dict[str, Any]:
+def staged(service: Any, *mode: str) -> dict[str, Any]:
     environment = os.environ | {"PYTHONPATH": str(TESTS)}
-    command = [sys.executable, "-m", "support.staging_cluster", service.endpointUrl, mode]
+    command = [sys.executable, "-m", "support.staging_cluster", service.endpointUrl, *mode]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     lines = [line for line in done.stdout.splitlines() if line.startswith("TOLD ")]
     assert len(lines) == 1, done.stdout + done.stderr
@@ -44,4 +44,13 @@ def test_speculative_attempts(service: Any) -> None:
     assert len(told["attempts"]) == len(attempts) == 6
     assert attempts[0] > 0
     assert set(told["manifest"]) <= set(told["there"])
+    assert told["left"] == []
+
+
+@pytest.mark.slow
+def test_speculative_attempts_at_files_that_lie_flat(service: Any) -> None:
+    told = staged(service, "speculate", "flat")
+    assert (told["rows"], told["ids"]) == (7200, True)
+    # What lost attempts write is no file, however late.
+    assert told["there"] == told["manifest"]
     assert told["left"] == []

@@ -15,23 +15,25 @@ from sagespark.aws import s3
 from sagespark.codecs.matrix import Csr, Mixed
 from sagespark.codecs.registry import codec
 from sagespark.core.clock import token
-from sagespark.core.errors import DataError, SageSparkError, ServiceError, ValidationError
+from sagespark.core.errors import DataError, ResourceNotFoundError, SageSparkError, ServiceError, ValidationError
 from sagespark.core.s3uri import S3Uri
+from sagespark.data import shards
 from sagespark.data.frame import layout
 from sagespark.data.labels import LabelSummary
 from sagespark.data.shards import StagingReport, StagingRequest, stage, unstage
+from sagespark.data.staging_task import StagingTask
 
 pytestmark = [pytest.mark.spark, pytest.mark.wire]
 RECORDIO = "application/x-recordio-protobuf"
 
 
 def request_for(
-    df: Any, session: Any, contentType: str = RECORDIO, maxShardBytes: int = 1 << 20, **options: Any
+    df: Any, session: Any, contentType: str = RECORDIO, maxShardBytes: int = 1 << 20, flat: bool = False, **options: Any
 ) -> Any:
     made, problems = layout(df.schema, **options)
     assert problems == []
     prefix = (session.location / f"staging-{token()}").prefix
-    return StagingRequest(session, prefix, "train", made, contentType, maxShardBytes)
+    return StagingRequest(session, prefix, "train", made, contentType, maxShardBytes, flat=flat)
 
 
 def keys(session: Any, prefix: S3Uri) -> list[S3Uri]:
@@ -84,6 +86,39 @@ def test_rows_and_labels_arrive_in_order_in_shards_of_bounded_size(spark: Any, s
     unstage(session, report)
     assert keys(session, request.prefix) == []
     unstage(session, report)
+
+
+def test_files_that_lie_flat_in_a_folder_of_their_own(spark: Any, session: Any) -> None:
+    df = spark.range(0, 6000, 1, 3).select(F.array(F.col("id"), F.col("id") / 7).alias("features"))
+    request = request_for(df, session, "text/csv", maxShardBytes=10_000, flat=True)
+    report = stage(df, request)
+    assert all(shard.uri.parent == report.files for shard in report.shards)
+    names = [uri.key.removeprefix(report.files.key) for uri in keys(session, report.files)]
+    assert names[:2] == ["part-00000-0000.csv", "part-00000-0001.csv"]
+    assert names == [shard.uri.name for shard in report.shards]
+    rows = b"".join(s3.read_bytes(session, shard.uri) for shard in report.shards).splitlines()
+    assert [int(float(row.split(b",")[0])) for row in rows] == list(range(6000))
+    assert set(keys(session, request.prefix)) == {report.manifest, *(shard.uri for shard in report.shards)}
+    assert len(staged(session, report, "text/csv")) == len(names)
+    unstage(session, report)
+    assert keys(session, request.prefix) == []
+
+
+def test_attempts_that_do_not_count_leave_no_file_however_late_they_are(spark: Any, session: Any) -> None:
+    df = spark.range(0, 100, 1, 2).select(F.array(F.col("id")).alias("features"))
+    request = request_for(df, session, "text/csv", flat=True)
+    task = StagingTask(session, request.prefix, request.layout, "text/csv", 1 << 20, hold=True)
+    # Of every partition two attempts, to the same names.
+    lost, counted = (shards._run(df, task) for _ in range(2))
+    assert keys(session, request.prefix) == []
+    finished = shards._finished(session, [shard for report in counted for shard in report.shards])
+    assert keys(session, request.prefix) == [shard.uri for shard in finished]
+    shards._sweep_losers(session, request.prefix, finished)
+    for report in lost:
+        with pytest.raises(ResourceNotFoundError):
+            shards._finished(session, list(report.shards))
+    assert keys(session, request.prefix) == [shard.uri for shard in finished]
+    assert shards._sweep(session, request.prefix, frozenset()) == 2
 
 
 def test_a_shard_larger_than_a_part_is_uploaded_in_parts(spark: Any, session: Any) -> None:

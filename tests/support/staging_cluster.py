@@ -131,15 +131,14 @@ def kill_one_executor(session: SageMakerSession, prefix: S3Uri, told: dict[str, 
 
 def main() -> None:
     """Stage, and tell what was staged and what is there."""
-    url, mode = sys.argv[1:]
+    url, mode, *flat = sys.argv[1:]
     with ExitStack() as stack:
-        told = staged(
-            url, mode, stack.enter_context(standalone()) if mode == "speculate" else "local-cluster[2,1,1024]"
-        )
+        master = stack.enter_context(standalone()) if mode == "speculate" else "local-cluster[2,1,1024]"
+        told = staged(url, mode, master, flat == ["flat"])
     print("TOLD " + json.dumps(told), flush=True)
 
 
-def staged(url: str, mode: str, master: str) -> dict[str, Any]:
+def staged(url: str, mode: str, master: str, flat: bool) -> dict[str, Any]:
     """Stage on this master and return what happened."""
     session = SageMakerSession(endpointUrl=url, region="us-east-1", accessKeyId="a", secretAccessKey="b").resolve()
     builder = SparkSession.builder.master(master)
@@ -156,11 +155,13 @@ def staged(url: str, mode: str, master: str) -> dict[str, Any]:
         thread.start()
     # A shard holds one batch: half a partition's shards are finished when its attempt is lost.
     kind = "application/x-recordio-protobuf"
-    report = stage(df, StagingRequest(session, prefix, "train", made, kind, maxShardBytes=BATCH * WIDTH * 5))
+    request = StagingRequest(session, prefix, "train", made, kind, maxShardBytes=BATCH * WIDTH * 5, flat=flat)
+    report = stage(df, request)
     head, *names = json.loads(s3.read_bytes(session, report.manifest))
     found = [codec(kind).decode(s3.read_bytes(session, S3Uri.parse(head["prefix"] + name))) for name in names]
     told["rows"] = report.rows
-    told["attempts"] = sorted({tuple(map(int, name.split("-")[1:3])) for name in names})
+    # Of files that lie flat the names do not tell the attempt.
+    told["attempts"] = [] if flat else sorted({tuple(map(int, name.split("-")[1:3])) for name in names})
     told["ids"] = bool(
         np.array_equal(np.concatenate([f.features[:, 0] for f in found]), np.arange(ROWS * PARTITIONS))  # type: ignore[call-overload]
     )

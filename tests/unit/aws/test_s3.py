@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
@@ -130,6 +131,21 @@ def test_nothing_is_there_before_the_end(store: SageMakerSession) -> None:
     assert keys(store) == []
     writer.close()
     assert keys(store) == [URI.key]
+
+
+@pytest.mark.parametrize("size", [1, 2 * MIN_PART + 7])
+def test_an_upload_that_is_held_is_finished_by_whoever_has_it(store: SageMakerSession, size: int) -> None:
+    held = []
+    for byte in (b"a", b"b"):
+        writer = MultipartWriter(store, URI, MIN_PART)
+        writer.write(byte * size)
+        held.append(pickle.loads(pickle.dumps(writer.hold())))
+        writer.abort()
+    assert keys(store) == []
+    held[1].complete(store)
+    assert s3.read_bytes(store, URI) == b"b" * size
+    assert s3.abort_uploads(store, S3Uri("bucket", "")) == 1
+    assert s3.read_bytes(store, URI) == b"b" * size
 
 
 def test_an_error_in_the_block_leaves_nothing(store: SageMakerSession) -> None:

@@ -121,7 +121,9 @@ def test_each_channel_has_its_own_ways(aws: SageMakerSession) -> None:
     assert (source["S3DataType"], source["AttributeNames"]) == ("AugmentedManifestFile", ["a-ref", "b"])
     assert plain["ShuffleConfig"] == {"Seed": 1}
     assert "CompressionType" not in plain
-    assert train["DataSource"]["S3DataSource"]["S3DataType"] == "ManifestFile"
+    # Programs of one's own find a DataFrame's files flat in their channel's folder.
+    assert train["DataSource"]["S3DataSource"]["S3DataType"] == "S3Prefix"
+    assert str(train["DataSource"]["S3DataSource"]["S3Uri"]) == "<S3Uri: files of the staged train channel>"
     assert train["ShuffleConfig"] == {"Seed": 1}
 
 
