@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sagespark.bayesopt import early_stopping
+from sagespark.bayesopt.early_stopping import MedianRule
 from sagespark.bayesopt.log import Event, Log
 from sagespark.bayesopt.space import Config, Space
 from sagespark.bayesopt.trial import Exhausted, Trial
@@ -70,6 +70,7 @@ class Strategy(ABC):
         self.seed = int(seed)
         self.earlyStopping = earlyStopping
         self._sign = DIRECTIONS[self.direction]
+        self._median = MedianRule(self._sign)
         self._log = Log(space)
         self._log.replay(history)
 
@@ -164,7 +165,7 @@ class Strategy(ABC):
             If the trial is not pending.
         """
         trial = self._log.trial(_plain(id))
-        return self.earlyStopping == "Median" and early_stopping.should_stop(trial, self._log.told(), self._sign)
+        return self.earlyStopping == "Median" and self._median.should_stop(trial, self._log.told())
 
     @property
     def history(self) -> tuple[Event, ...]:

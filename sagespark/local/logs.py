@@ -102,6 +102,11 @@ class LogStore:
         self._lock = threading.Lock()
         self._open: sqlite3.Connection | None = None
         self._ids: dict[tuple[str, str, str], int] = {}
+        self._listeners: list[Callable[[str, str, str], None]] = []
+
+    def listen(self, heard: Callable[[str, str, str], None]) -> None:
+        """Call ``heard`` with region, group and stream whenever events were added; it must be quick."""
+        self._listeners.append(heard)
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -144,6 +149,8 @@ class LogStore:
                 self._ids.clear()
                 raise
             connection.execute("commit")
+        for heard in self._listeners:
+            heard(region, group, stream)
 
     def groups(self, region: str, prefix: str = "") -> list[Group]:
         """Return the groups whose name begins with ``prefix``, by name."""

@@ -74,6 +74,7 @@ class TuningJobs:
         self._resolve = resolve
         self._clock = clock
         self._tuner = Tuner(store, lambda region, name: JobTrainer(store, logs, jobs, region, name, base_url), clock)
+        logs.listen(self._tuner.heard)
 
     def start(self) -> None:
         """Go on with what a former service left unfinished."""

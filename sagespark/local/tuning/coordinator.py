@@ -107,7 +107,8 @@ class Coordinator:
         self._document = self._get()
         self._config = self._document["HyperParameterTuningJobConfig"]
         self._most = max_jobs(self._document)
-        self._watched = early_stopping(self._document) or self._config["Strategy"] == "Hyperband"
+        self.watches = early_stopping(self._document) or self._config["Strategy"] == "Hyperband"
+        """Whether what training jobs write decides how long they run."""
         self._stopping: set[str] = set()
         self._over = ""
         self.searches = [
@@ -171,7 +172,7 @@ class Coordinator:
             job = {"TrainingJobName": trial.jobs[-1], "TrainingJobStatus": "Stopped"}
             job |= {"TrainingJobArn": "", "CreationTime": self._clock.now()}
         ended = job["TrainingJobStatus"] in JOB_ENDED
-        if self._watched:
+        if self.watches:
             self._report(search, trial, job)
         if not ended:
             return False
@@ -196,7 +197,7 @@ class Coordinator:
     def _report(self, search: Search, trial: Launched, job: Document) -> None:
         """Report the new values of the objective, and stop the job where the rule says so."""
         strategy = search.strategy
-        known = len(strategy.trials[trial.trial].reports)
+        known = next(len(t.reports) for t in strategy.pending if t.id == trial.trial)
         values = self._trainer.values(job, search.definition.metric)
         stop = False
         for step, value in enumerate(values[known:], known):
@@ -327,6 +328,11 @@ class Coordinator:
         self._document = self._store.update(documents.KIND, self._region, self._name, mutate)
         if ended and not stopped:
             _log.info("Tuning job %s ended: %s", self._name, self._over or "every training job was launched")
+
+
+def tuning_job_of(stream: str) -> str:
+    """Return the name of the tuning job that a training job's log stream belongs to, if it has one."""
+    return stream.partition("/")[0].rsplit("-", 2)[0]
 
 
 def _seconds(row: Document) -> int:
