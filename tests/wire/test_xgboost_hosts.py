@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_diabetes, load_wine
 
 from sagespark.codecs.registry import codec
 from sagespark.local.containers import contract
@@ -25,14 +25,16 @@ X, Y = X.astype(np.float32), Y.astype(np.float32)
 PARAMS: dict[str, Any] = {"objective": "multi:softprob", "num_class": 3, "max_depth": 3}
 
 
-def start(folder: Path, host: str, files: dict[str, bytes]) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, host: str, files: dict[str, bytes], params: dict[str, Any], form: str
+) -> subprocess.Popen[bytes]:
     base = folder / host
     (base / "input" / "config").mkdir(parents=True)
     config = base / "input" / "config"
     config.joinpath("hyperparameters.json").write_text(
-        json.dumps({"num_round": "8", "eval_metric": "mlogloss,accuracy", **{k: str(v) for k, v in PARAMS.items()}})
+        json.dumps({"num_round": "8", **{k: str(v) for k, v in params.items()}})
     )
-    channels = {name: {"TrainingInputMode": "File", "ContentType": "text/csv"} for name in ("train", "validation")}
+    channels = {name: {"TrainingInputMode": "File", "ContentType": form} for name in ("train", "validation")}
     config.joinpath("inputdataconfig.json").write_text(json.dumps(channels))
     config.joinpath("resourceconfig.json").write_text(json.dumps({"current_host": host, "hosts": list(HOSTS)}))
     for name in channels:
@@ -50,8 +52,11 @@ def start(folder: Path, host: str, files: dict[str, bytes]) -> subprocess.Popen[
         )
 
 
-def run(folder: Path, *shares: dict[str, bytes]) -> list[int]:
-    processes = [start(folder, host, share) for host, share in zip(HOSTS, shares, strict=True)]
+def run(
+    folder: Path, *shares: dict[str, bytes], params: dict[str, Any] | None = None, form: str = "text/csv"
+) -> list[int]:
+    given = {"eval_metric": "mlogloss,accuracy", **PARAMS} if params is None else params
+    processes = [start(folder, host, share, given, form) for host, share in zip(HOSTS, shares, strict=True)]
     try:
         return [process.wait(180) for process in processes]
     finally:
@@ -61,6 +66,11 @@ def run(folder: Path, *shares: dict[str, bytes]) -> list[int]:
 
 def rows(part: Any, labels: np.ndarray = Y) -> bytes:
     return bytes(codec("text/csv").encode(X[part], labels[part]))
+
+
+def booster(folder: Path) -> xgboost.Booster:
+    """Return what the first host wrote."""
+    return xgboost.Booster(model_file=bytearray((folder / "algo-1" / "model" / "xgboost-model").read_bytes()))
 
 
 @pytest.mark.parametrize("second", [slice(1, None, 3), slice(0, 0)], ids=["a third of the rows", "no row"])
@@ -75,7 +85,7 @@ def test_two_hosts_train_the_model_of_one(tmp_path: Path, second: slice) -> None
     begun = xgboost.train({**PARAMS, "nthread": 1}, xgboost.DMatrix(X, Y), 3)
     (kept / "xgboost-checkpoint.2").write_bytes(begun.save_raw("ubj"))
     assert run(tmp_path, {"train": rows(rest), **held}, {"train": rows(second), **held}) == [0, 0]
-    ours = xgboost.Booster(model_file=bytearray((tmp_path / "algo-1" / "model" / "xgboost-model").read_bytes()))
+    ours = booster(tmp_path)
     assert not (tmp_path / "algo-2" / "model").exists()
     theirs = xgboost.train({**PARAMS, "nthread": 1}, xgboost.DMatrix(X, Y), 8)
     every = xgboost.DMatrix(X)
@@ -87,6 +97,38 @@ def test_two_hosts_train_the_model_of_one(tmp_path: Path, second: slice) -> None
     assert f"#011train-accuracy:{(told == Y).mean():.5f}" in first
     assert "[0]#011" not in other
     assert "Resuming from round 3" in other
+
+
+def test_a_regressor_on_two_hosts_is_that_of_one(tmp_path: Path) -> None:
+    x, y = load_diabetes(return_X_y=True)
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    params = {"objective": "reg:squarederror", "max_depth": 3, "eta": 0.3, "tree_method": "hist", "max_bin": 512}
+    csv = codec("text/csv")
+    held = {"validation": bytes(csv.encode(x[::4], y[::4]))}
+    shares = [{"train": bytes(csv.encode(x[part], y[part])), **held} for part in (slice(0, 150), slice(150, None))]
+    assert run(tmp_path, *shares, params=params) == [0, 0]
+    theirs = xgboost.train({**params, "nthread": 1}, xgboost.DMatrix(x, y), 8)
+    np.testing.assert_allclose(
+        booster(tmp_path).predict(xgboost.DMatrix(x)), theirs.predict(xgboost.DMatrix(x)), rtol=1e-4
+    )
+
+
+def test_a_ranker_on_two_hosts_that_hold_whole_queries_is_that_of_one(tmp_path: Path) -> None:
+    x, y = load_diabetes(return_X_y=True)
+    x, y = x.astype(np.float32), np.digitize(y, [100, 200]).astype(np.float32)
+    qid = np.sort(np.random.default_rng(3).integers(0, 40, len(y)))
+    lead = np.column_stack([y, np.full(len(y), np.nan), qid])
+    params = {"objective": "rank:ndcg", "eval_metric": "ndcg@5", "max_depth": 3, "tree_method": "hist", "max_bin": 512}
+    libsvm = codec("text/libsvm")
+    cut = int(np.searchsorted(qid, 15))
+    held = {"validation": bytes(libsvm.encode(x[:cut], lead[:cut]))}
+    shares = [
+        {"train": bytes(libsvm.encode(x[part], lead[part])), **held} for part in (slice(0, cut), slice(cut, None))
+    ]
+    assert run(tmp_path, *shares, params=params, form="text/libsvm") == [0, 0]
+    theirs = xgboost.train({**params, "nthread": 1}, xgboost.DMatrix(x, y, qid=qid), 8)
+    ours, expected = booster(tmp_path).predict(xgboost.DMatrix(x)), theirs.predict(xgboost.DMatrix(x))
+    np.testing.assert_allclose(ours, expected, atol=1e-4 * np.ptp(expected))
 
 
 def test_a_host_that_refuses_its_rows_ends_the_other_too(tmp_path: Path) -> None:

@@ -18,46 +18,16 @@ from sklearn import linear_model, svm
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.preprocessing import StandardScaler
 
-from sagespark.algorithms.linear_learner import LINEAR_LEARNER, LOSSES, MULTICLASS
+from sagespark.algorithms.linear_learner import LOSSES, MULTICLASS
 from sagespark.codecs.matrix import Mixed
 from sagespark.local.containers.collective import Collective
 from sagespark.local.containers.contract import ClientError
-from sagespark.local.containers.linear_data import Rows
-from sagespark.local.containers.linear_fit import Fitted, fit
-from sagespark.local.containers.linear_learner_train import resolve
+from sagespark.local.containers.linear_fit import fit
 from sagespark.local.containers.linear_losses import loss_of
 from sagespark.local.containers.linear_search import candidates
+from support.linear import ALONE, BINARY, EXACT, PENALTY, REGRESSOR, rows, train, values
 from support.programs import as_csr
 from support.together import LOOPBACK, free_port
-
-ALONE = Collective("algo-1", ("algo-1",), {})
-PENALTY = 0.01
-EXACT = {
-    "num_models": 1,
-    "wd": PENALTY,
-    "l1": 0,
-    "epochs": 2000,
-    "mini_batch_size": 10_000,
-    "learning_rate": 0.05,
-    "lr_scheduler_minimum_lr": 1e-9,
-    "early_stopping_patience": 10_000,
-}
-BINARY, REGRESSOR = {"predictor_type": "binary_classifier"}, {"predictor_type": "regressor"}
-MEMORY = 1 << 30
-
-
-def values(width: int, **changed: Any) -> dict[str, Any]:
-    return resolve(LINEAR_LEARNER.parse({k: str(v) for k, v in {"feature_dim": width, **changed}.items()}))
-
-
-def rows(features: Any, labels: NDArray[Any], size: int = 10_000, memory: int = MEMORY) -> Rows:
-    labels = labels.astype(np.float32)
-    cuts = range(0, len(labels), size)
-    return Rows(lambda: [(features[i : i + size], labels[i : i + size]) for i in cuts], memory)
-
-
-def train(features: Any, labels: NDArray[Any], validation: Rows | None = None, **changed: Any) -> Fitted:
-    return fit(rows(features, labels), validation, values(features.shape[1], **{**EXACT, **changed}), 1, ALONE)
 
 
 def cancer() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
