@@ -143,7 +143,9 @@ class AlgorithmSpec:
     seed: str | None = None
     """Wire string of the algorithm's own seed; None: ``SAGESPARK_SEED`` in the job's Environment."""
     distributed: bool = False
-    """Whether the embedded service trains it on several instances; AWS does so with most of them."""
+    """Whether the embedded service trains it on several instances. AWS's page "Common Parameters for Built-in
+    Algorithms" calls all of those here parallelizable but LDA, "single instance only", and K-means, which takes "one or
+    more instances"."""
     repository: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()

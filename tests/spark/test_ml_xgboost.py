@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,13 @@ from pyspark.ml.feature import StringIndexer, VectorAssembler
 from pyspark.ml.linalg import Vectors
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own habit
-from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.datasets import load_breast_cancer, load_svmlight_file, load_wine
 
 import sagespark.ml
+from sagespark.aws import s3
 from sagespark.aws.training_job import TrainingJob
 from sagespark.core.errors import DataError, JobFailedError, ValidationError
+from sagespark.core.s3uri import S3Uri
 from sagespark.ml.classification import XGBoostClassificationModel, XGBoostClassifier
 from sagespark.ml.progress import ProgressListener
 from sagespark.ml.regression import XGBoostRanker, XGBoostRegressor
@@ -226,15 +230,22 @@ def test_wide_rows_of_both_kinds_and_ranking(spark: Any, session: Any) -> None:
         vector = Vectors.dense(row) if i % 2 else Vectors.sparse(1500, at, row[at])
         rows.append((i, int(y[i]), int(qid[i]), vector))
     frame = spark.createDataFrame(rows, ["id", "label", "qid", "features"]).repartition(3)
-    with XGBoostRanker(qidCol="qid", maxIter=5, nthread=1, evalMetric=["ndcg@5"], **QUIET).fit(frame) as model:
+    ranker = XGBoostRanker(qidCol="qid", maxIter=5, nthread=1, evalMetric=["ndcg@5"], deleteStagingData=False, **QUIET)
+    with ranker.fit(frame) as model:
         assert model.numFeatures <= 1490
         found = column(model.transform(frame), "prediction")
-    order = np.lexsort((np.arange(240), qid))
-    theirs = direct(
-        {"objective": "rank:ndcg"}, np.where(x == 0, np.nan, x)[order], y[order], 5, qid=qid[order] // 10**10
-    ).predict(xgboost.DMatrix(np.where(x == 0, np.nan, x)))
-    # Rows of a query come in the order that Spark's sort leaves; pairs are sampled by it.
-    assert np.corrcoef(found, theirs)[0, 1] > 0.95
+        job = TrainingJob(session, model.trainingJobName).describe()
+    # The library itself on the same rows in the same queries, read from the shards by scikit-learn.
+    manifest = S3Uri.parse(job["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"])
+    head, *names = json.loads(s3.read_bytes(session, manifest))
+    text = b"".join(s3.read_bytes(session, S3Uri.parse(head["prefix"] + name)) for name in names)
+    staged, labels, queries = load_svmlight_file(BytesIO(text), n_features=1500, zero_based=True, query_id=True)
+    assert sorted(zip(labels, queries, strict=True)) == sorted(zip(y, qid, strict=True))
+    # Each query stands together.
+    assert (np.diff(queries) != 0).sum() + 1 == len(np.unique(qid))
+    groups = np.cumsum(np.diff(queries, prepend=queries[0]) != 0)
+    theirs = direct({"objective": "rank:ndcg"}, staged, labels, 5, qid=groups)
+    np.testing.assert_allclose(found, theirs.predict(xgboost.DMatrix(np.where(x == 0, np.nan, x))), atol=1e-5)
     for query in np.unique(qid):
         inside = qid == query
         if 0 < y[inside].sum() < inside.sum():

@@ -22,6 +22,8 @@ COLUMNS = (
     "tolerance",
 )
 NO_WEIGHTS = "no: AWS's takes none"
+ONE_HOST = "no: here on one; AWS's page calls it parallelizable"
+"""AWS's page: "Common Parameters for Built-in Algorithms"."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ LINES = (
         "lda",
         "yes",
         NO_WEIGHTS,
-        "no: AWS's trains on one",
+        "no: AWS's trains on one instance only",
         (
             ("scikit-learn LatentDirichletAllocation", "topics 1e-6 relative"),
             ("known topics and MLlib LDA", "distance below 0.05; as near as MLlib's"),
@@ -128,8 +130,11 @@ LINES = (
         NO_WEIGHTS,
         "yes",
         (
-            ("scikit-learn LogisticRegression, SGDClassifier, LinearSVC", "weights 1e-5; 2e-3 by SGD"),
-            ("MLlib LogisticRegression", "probabilities 2e-3"),
+            (
+                "scikit-learn LogisticRegression (flights among others), SGDClassifier, LinearSVC",
+                "weights 1e-5; 2e-3 by SGD",
+            ),
+            ("MLlib LogisticRegression, LinearSVC", "probabilities 2e-3; hinge's objective 2 %, 99 % of the classes"),
             ("hosts against one", "1e-9 with equal batches"),
         ),
         (
@@ -138,7 +143,9 @@ LINES = (
             "unit/local/test_linear_fit.py::test_hinge_is_that_of_linear_svc",
             "unit/local/test_linear_fit.py::test_softmax",
             "unit/local/test_linear_fit.py::test_hosts_train_the_model_of_one_host",
+            "unit/local/test_linear_real_data.py::test_flights_are_logistic_regressions",
             "spark/test_ml_linear.py::test_equal_to_mllibs_logistic_regression",
+            "spark/test_ml_linear.py::test_hinge_is_that_of_mllibs_linear_svc",
         ),
     ),
     Line(
@@ -149,14 +156,19 @@ LINES = (
         "yes",
         (
             (
-                "scikit-learn Ridge, SVR's losses, Huber, quantile",
-                "weights 1e-5; loss within the test's bound at corners",
+                "scikit-learn Ridge (diamonds among others), SVR's losses, Huber, quantile",
+                "weights 1e-5, of collinear features predictions 5e-3 of the deviation; loss within the test's bound "
+                "at corners",
             ),
+            ("MLlib LinearRegression", "predictions 0.5 of 346; weights 5e-3 of the largest"),
+            ("two hosts against one", "1e-5 of the largest weight"),
         ),
         (
             "unit/local/test_linear_fit.py::test_squared",
             "unit/local/test_linear_fit.py::test_eps_insensitive_squares",
             "unit/local/test_linear_fit.py::test_losses_with_corners",
+            "unit/local/test_linear_real_data.py::test_diamonds_are_ridges",
+            "spark/test_ml_linear.py::test_two_hosts_train_the_model_of_one",
             "spark/test_ml_linear.py::test_a_regressor_with_a_test_column",
         ),
     ),
@@ -165,18 +177,24 @@ LINES = (
         "factorization-machines",
         "yes",
         NO_WEIGHTS,
-        "no: here on one; AWS's on several",
-        (("MLlib FMClassifier", "area under ROC no more than 0.01 below"),),
-        ("spark/test_ml_linear.py::test_factorization_machines",),
+        ONE_HOST,
+        (("MLlib FMClassifier on MovieLens", "area under ROC no more than 0.01 below, 0.06 apart"),),
+        ("spark/test_ml_linear.py::test_factorization_machines_beside_mllibs_on_movielens",),
     ),
     Line(
         "FactorizationMachinesRegressor",
         "factorization-machines",
         "yes",
         NO_WEIGHTS,
-        "no: here on one; AWS's on several",
-        (("known factors", "error below 0.1 of the deviation"),),
-        ("spark/test_ml_linear.py::test_factorization_machines",),
+        ONE_HOST,
+        (
+            ("MLlib FMRegressor on MovieLens", "held-out error 0.05 of a star apart"),
+            ("known factors", "error below 0.1 of the deviation"),
+        ),
+        (
+            "spark/test_ml_linear.py::test_factorization_machines_beside_mllibs_on_movielens",
+            "spark/test_ml_linear.py::test_factorization_machines",
+        ),
     ),
     Line(
         "XGBoostClassifier",
@@ -198,17 +216,27 @@ LINES = (
         "yes",
         "yes",
         "yes",
-        (("XGBoost called directly, every objective", "predictions 1e-6"),),
-        ("unit/local/test_xgboost_train.py::test_every_objective",),
+        (
+            ("XGBoost called directly, every objective", "predictions 1e-6"),
+            ("two hosts against one", "1e-4 relative"),
+        ),
+        (
+            "unit/local/test_xgboost_train.py::test_every_objective",
+            "wire/test_xgboost_hosts.py::test_a_regressor_on_two_hosts_is_that_of_one",
+        ),
     ),
     Line(
         "XGBoostRanker",
         "xgboost",
         "yes",
         "no: XGBoost weighs queries",
-        "not tested: a query stays in one object",
-        (("XGBoost called directly, rank objectives", "predictions 1e-6"),),
+        "yes: a query stays in one object",
         (
+            ("XGBoost called directly, rank objectives; through Spark on the same groups", "predictions 1e-6; 1e-5"),
+            ("two hosts against one", "1e-4 of the span"),
+        ),
+        (
+            "wire/test_xgboost_hosts.py::test_a_ranker_on_two_hosts_that_hold_whole_queries_is_that_of_one",
             "unit/local/test_xgboost_train.py::test_ranking_by_query",
             "spark/test_ml_xgboost.py::test_wide_rows_of_both_kinds_and_ranking",
         ),
@@ -218,7 +246,7 @@ LINES = (
         "knn",
         "yes",
         NO_WEIGHTS,
-        "no: here on one; AWS's on several",
+        ONE_HOST,
         (("scikit-learn KNeighborsClassifier", "99.8 % of classes equal (ties), distances 1e-6"),),
         (
             "unit/local/test_knn_train.py::test_classes_are_scikit_learns",
@@ -230,7 +258,7 @@ LINES = (
         "knn",
         "yes",
         NO_WEIGHTS,
-        "no: here on one; AWS's on several",
+        ONE_HOST,
         (("scikit-learn KNeighborsRegressor", "97 % of values to 1e-5 (ties)"),),
         (
             "unit/local/test_knn_train.py::test_numbers_are_scikit_learns_on_diamonds",
@@ -242,7 +270,7 @@ LINES = (
         "randomcutforest",
         "read, made dense: trees need every value",
         NO_WEIGHTS,
-        "no: here on one; AWS's on several",
+        ONE_HOST,
         (("rrcf", "rank correlation 0.9, the same top 1 %"),),
         ("unit/algorithms/test_random_cuts.py::test_ranks_as_the_rrcf_package",),
     ),
