@@ -134,6 +134,7 @@ KNN = AlgorithmSpec(
     ),
     metrics=(*_COMMON, *_ACCURACY, *_MSE),
     outputs=(Output("predicted_label", "predictionCol", "prediction", "double", "Class or number."),),
+    distributed=True,
     fixed=(no_weights("k-nearest neighbours"),),
     sources=(
         "https://docs.aws.amazon.com/sagemaker/latest/dg/kNN_hyperparameters.html",

@@ -65,6 +65,7 @@ RANDOM_CUT_FOREST = AlgorithmSpec(
         _score("recall", "Share of the anomalies that are taken for such."),
     ),
     outputs=(Output("score", "scoreCol", "score", "double", "Anomaly score: the larger, the more anomalous the row."),),
+    distributed=True,
     sources=(
         "https://docs.aws.amazon.com/sagemaker/latest/dg/rcf_hyperparameters.html",
         "https://docs.aws.amazon.com/sagemaker/latest/dg/randomcutforest.html",

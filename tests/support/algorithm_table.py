@@ -246,9 +246,13 @@ LINES = (
         "knn",
         "yes",
         NO_WEIGHTS,
-        ONE_HOST,
-        (("scikit-learn KNeighborsClassifier", "99.8 % of classes equal (ties), distances 1e-6"),),
+        "yes",
         (
+            ("scikit-learn KNeighborsClassifier", "99.8 % of classes equal (ties), distances 1e-6"),
+            ("two hosts against one", "classes equal"),
+        ),
+        (
+            "wire/test_training_hosts.py::test_neighbours_of_both_hosts_are_those_of_one",
             "unit/local/test_knn_train.py::test_classes_are_scikit_learns",
             "spark/test_ml_topics_anomalies_neighbours.py::test_classes_votes_and_shares_are_scikit_learns",
         ),
@@ -258,7 +262,7 @@ LINES = (
         "knn",
         "yes",
         NO_WEIGHTS,
-        ONE_HOST,
+        "yes",
         (("scikit-learn KNeighborsRegressor", "97 % of values to 1e-5 (ties)"),),
         (
             "unit/local/test_knn_train.py::test_numbers_are_scikit_learns_on_diamonds",
@@ -270,9 +274,15 @@ LINES = (
         "randomcutforest",
         "read, made dense: trees need every value",
         NO_WEIGHTS,
-        ONE_HOST,
-        (("rrcf", "rank correlation 0.9, the same top 1 %"),),
-        ("unit/algorithms/test_random_cuts.py::test_ranks_as_the_rrcf_package",),
+        "yes",
+        (
+            ("rrcf", "rank correlation 0.9, the same top 1 %"),
+            ("two hosts against one", "rank correlation 0.8, the same anomalies"),
+        ),
+        (
+            "unit/algorithms/test_random_cuts.py::test_ranks_as_the_rrcf_package",
+            "wire/test_training_hosts.py::test_a_forest_of_both_hosts_scores_as_that_of_one",
+        ),
     ),
 )
 

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
+from sagespark.algorithms.random_cuts import Forest
 from sagespark.algorithms.registry import image_uri
 from sagespark.codecs import ndarray
 from sagespark.codecs.registry import codec
 from sagespark.core.clock import SystemClock
 from sagespark.core.errors import SageSparkError
 from sagespark.local.config import ServiceInfo
+from sagespark.local.containers.knn_model import Neighbours
 from sagespark.local.process import tell_job
 from support.local_service import ServiceProcess
 
@@ -45,6 +48,8 @@ def rows(server: ServiceProcess) -> Any:
         body = bytes(codec(RECORDIO).encode(part))
         s3.put_object(Bucket=INFO.bucket, Key=f"good/{name}", Body=body)
         s3.put_object(Bucket=INFO.bucket, Key=f"bad/{name}", Body=body)
+        labelled = codec(RECORDIO).encode(part, (part[:, 0] > 4.5).astype(np.float32))
+        s3.put_object(Bucket=INFO.bucket, Key=f"labelled/{name}", Body=bytes(labelled))
     s3.put_object(Bucket=INFO.bucket, Key="bad/e", Body=bytes(codec(RECORDIO).encode(np.full((1, 4), np.nan, "f4"))))
     return shuffled
 
@@ -61,7 +66,12 @@ def create(server: ServiceProcess, name: str, algorithm: str, prefix: str, **mem
         "S3Uri": f"s3://{INFO.bucket}/{prefix}",
         "S3DataDistributionType": "ShardedByS3Key",
     }
-    own = {"kmeans": {"k": "3"}, "pca": {"num_components": "2", "mini_batch_size": "100"}}[algorithm]
+    own = {
+        "kmeans": {"k": "3"},
+        "pca": {"num_components": "2", "mini_batch_size": "100"},
+        "knn": {"k": "5", "predictor_type": "classifier", "sample_size": "1200"},
+        "randomcutforest": {"num_trees": "60", "num_samples_per_tree": "64"},
+    }[algorithm]
     request = {
         "TrainingJobName": name,
         "AlgorithmSpecification": {"TrainingImage": image_uri(algorithm, REGION), "TrainingInputMode": "File"},
@@ -133,6 +143,30 @@ def test_pca_reads_pipes_on_both_hosts_and_finds_what_one_finds(server: ServiceP
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-6)
     singular = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)[:2]
     np.testing.assert_allclose(found["s"][::-1], singular, rtol=1e-5)
+
+
+def test_neighbours_of_both_hosts_are_those_of_one(server: ServiceProcess, rows: Any) -> None:
+    one = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+    create(server, "knn-one", "knn", "labelled/", ResourceConfig=one)
+    both = run(server, "knn-two", "knn", "labelled/")
+    assert both["TrainingJobStatus"] == "Completed", both
+    found, wanted = (Neighbours.of(model(server, job)) for job in (both, ended(server, "knn-one")))
+    assert len(found.labels) == len(rows)
+    np.testing.assert_array_equal(np.sort(found.index.points, axis=0), np.sort(rows, axis=0))
+    told, expected = (each.predict(rows + 0.3) for each in (found, wanted))
+    np.testing.assert_array_equal(told["predicted_label"], expected["predicted_label"])
+
+
+def test_a_forest_of_both_hosts_scores_as_that_of_one(server: ServiceProcess, rows: Any) -> None:
+    """Trees of other rows: the ranks of the scores are alike, and the same rows stand out."""
+    one = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+    create(server, "rcf-one", "randomcutforest", "good/", ResourceConfig=one)
+    both = run(server, "rcf-two", "randomcutforest")
+    assert both["TrainingJobStatus"] == "Completed", both
+    probe = np.concatenate([rows[:200], np.full((5, 4), 60, np.float32)])
+    found, wanted = (Forest.of(model(server, job)).scores(probe) for job in (both, ended(server, "rcf-one")))
+    assert spearmanr(found, wanted)[0] > 0.8
+    assert set(np.argsort(found)[-5:]) == set(np.argsort(wanted)[-5:]) == set(range(200, 205))
 
 
 def test_one_hosts_bad_rows_fail_the_job_with_its_reason(server: ServiceProcess, rows: Any) -> None:

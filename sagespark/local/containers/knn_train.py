@@ -2,8 +2,8 @@
 
 Run as ``python -m sagespark.local.containers.knn_train`` inside a container: one pass draws the rows that are kept,
 which are reduced (:mod:`~sagespark.local.containers.reduction`) and indexed
-(:mod:`~sagespark.local.containers.neighbours`). What the artifact is tells
-:mod:`~sagespark.local.containers.knn_model`.
+(:mod:`~sagespark.local.containers.neighbours`). Of several hosts each draws from its own rows, and the first one
+indexes what stays of all. What the artifact is tells :mod:`~sagespark.local.containers.knn_model`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sagespark.codecs.matrix import Matrix
+    from sagespark.local.containers.hosts import Hosts
     from sagespark.local.containers.knn_model import Neighbours
 
 COPIES = 4
@@ -44,20 +45,28 @@ def train() -> None:
     import threadpoolctl
 
     from sagespark.codecs import ndarray
+    from sagespark.local.containers.collective import Collective
     from sagespark.local.containers.knn_model import Neighbours
     from sagespark.local.containers.neighbours import build
 
     started = clock.monotonic()
-    random = np.random.default_rng(task.seed)
-    projection = _projection(values, random)
     classifier = values["predictor_type"] == "classifier"
-    points, labels, seen = _rows(task, projection, random, classifier)
+    with Collective.from_config(contract.resources()) as hosts:
+        # Without a seed of the job's the hosts would draw differently.
+        seed = int(hosts.broadcast(np.array([task.seed]))[0])
+        random = np.random.default_rng(seed)
+        projection = _projection(values, random)
+        if hosts.size > 1:
+            random = np.random.default_rng([seed, hosts.rank])
+        points, labels, seen = _rows(task, projection, random, classifier, hosts)
+    if not task.first:
+        return
     if values["k"] > len(labels):
         raise contract.ClientError(f"k is {values['k']}, but {len(labels)} rows are kept; there must be at least k")
     if values["index_type"] != "faiss.Flat" and not isinstance(points, np.ndarray):
         points = _dense(points, values["index_type"])
     with threadpoolctl.threadpool_limits(limits=task.threads):
-        index, order = build(points, values, task.seed)
+        index, order = build(points, values, seed)
     model = Neighbours(index, labels[order], values["k"], classifier, values["feature_dim"], projection)
     kind = "sparse" if index.codes is None and not isinstance(index.points, np.ndarray) else "dense"
     cells = 0 if index.centres is None else len(index.centres)
@@ -94,9 +103,13 @@ def _projection(values: dict[str, Any], random: np.random.Generator) -> NDArray[
 
 
 def _rows(
-    task: job.Job, projection: NDArray[np.float32] | None, random: np.random.Generator, classifier: bool
+    task: job.Job,
+    projection: NDArray[np.float32] | None,
+    random: np.random.Generator,
+    classifier: bool,
+    hosts: Hosts,
 ) -> tuple[Any, NDArray[np.float32], int]:
-    """Return the rows that are kept, their labels, and how many there were."""
+    """Return the rows of all hosts that are kept, their labels, and how many there were."""
     import numpy as np
 
     from sagespark.local.containers.batches import cut
@@ -125,6 +138,8 @@ def _rows(
                 )
             reservoir.add(rows, labels[at : at + count])
             at += count
+    nothing = prepare(np.empty((0, values["feature_dim"]), np.float32), projection)
+    reservoir.join(hosts, (nothing, np.empty(0, np.float32)))
     if not reservoir.seen:
         raise contract.ClientError("the train channel holds no row")
     if values["sample_size"] > reservoir.seen:

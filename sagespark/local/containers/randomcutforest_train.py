@@ -1,7 +1,7 @@
 """Train a random cut forest: the program ``train`` of the built-in image ``randomcutforest``.
 
 Run as ``python -m sagespark.local.containers.randomcutforest_train`` inside a container. One pass draws the rows of all
-trees; :mod:`sagespark.algorithms.random_cuts` grows them.
+trees, on several hosts each from its own rows; :mod:`sagespark.algorithms.random_cuts` grows them, on the first host.
 
 AWS does not publish the format of its artifact, so ours is one that AWS's container cannot read: ``model_algo-1``, an
 MXNet NDArray dictionary as its other algorithms write, of the nodes' arrays (:meth:`Forest.arrays`). It needs no
@@ -41,6 +41,7 @@ def train() -> None:
     from sagespark.algorithms.random_cuts import grow
     from sagespark.codecs import ndarray
     from sagespark.local.containers.channels import blocks
+    from sagespark.local.containers.collective import Collective
     from sagespark.local.containers.reservoir import Reservoir
 
     width, trees, samples = (values[name] for name in ("feature_dim", "num_trees", "num_samples_per_tree"))
@@ -52,10 +53,16 @@ def train() -> None:
             "free; lower num_trees or num_samples_per_tree"
         )
     started = clock.monotonic()
-    random = np.random.default_rng(task.seed)
-    reservoir = Reservoir(trees * samples, random)
-    for block in blocks(task.channels["train"], width, force_dense=True):
-        reservoir.add(np.asarray(block, np.float32))
+    with Collective.from_config(contract.resources()) as hosts:
+        # Without a seed of the job's the hosts would draw differently.
+        seed = int(hosts.broadcast(np.array([task.seed]))[0])
+        random = np.random.default_rng(seed if hosts.size == 1 else [seed, hosts.rank])
+        reservoir = Reservoir(trees * samples, random)
+        for block in blocks(task.channels["train"], width, force_dense=True):
+            reservoir.add(np.asarray(block, np.float32))
+        reservoir.join(hosts, (np.empty((0, width), np.float32),))
+    if not task.first:
+        return
     if not reservoir.seen:
         raise contract.ClientError("the train channel holds no row")
     points, sizes = _deal(reservoir, trees, samples, random)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sagespark.local.containers.hosts import Hosts
+
 
 class Reservoir:
     """The rows that stay.
@@ -49,6 +51,24 @@ class Reservoir:
         if len(self._keys) > 2 * self._size:
             self._shrink()
 
+    def join(self, hosts: Hosts, empty: tuple[Any, ...]) -> None:
+        """Let the rows stay, on every host, that would stay of all hosts' streams one after the other.
+
+        Parameters
+        ----------
+        hosts : Hosts
+            Each with a random generator of its own.
+        empty : tuple
+            What is offered with a block of no rows, for a host that has none.
+        """
+        if hosts.size == 1:
+            return
+        kept = self.rows() or empty
+        self.seen = int(hosts.allreduce(np.array([float(self.seen)]))[0])
+        self._keys = np.concatenate(hosts.gather(self._keys))
+        self._parts = [tuple(_of_all(hosts, array) for array in kept)]
+        self._limit = np.inf
+
     def _shrink(self) -> None:
         best = np.argpartition(self._keys, self._size - 1)[: self._size]
         # In the order of the stream, so that the outcome does not depend on how often this ran.
@@ -65,6 +85,19 @@ class Reservoir:
         if len(self._keys) > self._size:
             self._shrink()
         return self._joined()
+
+
+def _of_all(hosts: Hosts, array: Any) -> Any:
+    """Return every host's rows, sparse where those of any host are."""
+    is_sparse = not isinstance(array, np.ndarray)
+    if not hosts.allreduce(np.array([float(is_sparse)]))[0]:
+        return np.concatenate(hosts.gather(array))
+    from scipy.sparse import csr_matrix
+
+    matrix = csr_matrix(array)
+    parts = [hosts.gather(a) for a in (matrix.data, matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64))]
+    shapes = [(len(ends) - 1, matrix.shape[1]) for ends in parts[2]]
+    return _join([csr_matrix(tuple(part), shape=shape) for *part, shape in zip(*parts, shapes, strict=True)])
 
 
 def _join(arrays: Sequence[Any]) -> Any:

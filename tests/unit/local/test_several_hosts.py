@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 
@@ -15,6 +16,7 @@ from sagespark.local.containers import kmeans_hosts, pca_fit
 from sagespark.local.containers.contract import ClientError
 from sagespark.local.containers.kmeans_stream import fit_stream
 from sagespark.local.containers.nearest import Centres
+from sagespark.local.containers.reservoir import Reservoir
 from support.programs import as_csr
 from support.together import on_hosts
 
@@ -132,3 +134,29 @@ def test_pca_on_hosts_gives_the_components_of_one(rows: NDArray[np.float32], mod
         if centred:
             np.testing.assert_allclose(each.mean, one.mean, rtol=1e-12)
         assert (each.rows, each.total) == (3000, pytest.approx(one.total, rel=1e-9))
+
+
+def test_a_reservoir_of_all_hosts_holds_every_row_as_often() -> None:
+    """The first host has four fifths of the rows, the second a fifth and those sparse, the third none."""
+    rows = np.arange(100, dtype=np.float32)[:, np.newaxis]
+    counts = np.zeros(100)
+    for seed in range(300):
+
+        def work(host: Any, seed: int = seed) -> tuple[Any, Any, int]:
+            kept = Reservoir(20, np.random.default_rng([seed, host.rank]))
+            if host.rank < 2:
+                mine = rows[:80] if host.rank == 0 else rows[80:]
+                kept.add(mine if host.rank == 0 else csr_matrix(mine), mine[:, 0] * 2)
+            kept.join(host, (np.empty((0, 1), np.float32), np.empty(0, np.float32)))
+            return *kept.rows(), kept.seen
+
+        found = on_hosts(3, work)
+        points, beside, seen = found[0]
+        assert (points.shape, seen) == ((20, 1), 100)
+        for other in found[1:]:
+            assert (other[0] != points).nnz == 0
+        np.testing.assert_array_equal(points.toarray()[:, 0] * 2, beside)
+        counts[points.toarray()[:, 0].astype(int)] += 1
+    # 300 draws of one in five: 60 each, of a deviation of 6.9; the first host's rows as often as the second's.
+    assert counts.std() == pytest.approx(6.9, rel=0.25)
+    assert counts[:80].mean() == pytest.approx(60, abs=1.5)
