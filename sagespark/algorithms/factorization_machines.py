@@ -182,6 +182,7 @@ FACTORIZATION_MACHINES = AlgorithmSpec(
     channels=(Channel("train", True, _CONTENT, "required"), Channel("test", False, _CONTENT, "required")),
     metrics=_metrics(),
     outputs=(Output("score", "predictionCol", "prediction", "double", "Score."),),
+    distributed=True,
     sources=(
         "https://docs.aws.amazon.com/sagemaker/latest/dg/fact-machines.html",
         "https://docs.aws.amazon.com/sagemaker/latest/dg/fact-machines-howitworks.html",

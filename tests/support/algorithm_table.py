@@ -22,8 +22,6 @@ COLUMNS = (
     "tolerance",
 )
 NO_WEIGHTS = "no: AWS's takes none"
-ONE_HOST = "no: here on one; AWS's page calls it parallelizable"
-"""AWS's page: "Common Parameters for Built-in Algorithms"."""
 
 
 @dataclass(frozen=True)
@@ -177,23 +175,31 @@ LINES = (
         "factorization-machines",
         "yes",
         NO_WEIGHTS,
-        ONE_HOST,
-        (("MLlib FMClassifier on MovieLens", "area under ROC no more than 0.01 below, 0.06 apart"),),
-        ("spark/test_ml_linear.py::test_factorization_machines_beside_mllibs_on_movielens",),
+        "yes",
+        (
+            ("MLlib FMClassifier on MovieLens", "area under ROC no more than 0.01 below, 0.06 apart"),
+            ("hosts against one", "weights 1e-5 with equal batches"),
+        ),
+        (
+            "spark/test_ml_linear.py::test_factorization_machines_beside_mllibs_on_movielens",
+            "unit/local/test_factorization_machines.py::test_hosts_train_the_model_of_one",
+        ),
     ),
     Line(
         "FactorizationMachinesRegressor",
         "factorization-machines",
         "yes",
         NO_WEIGHTS,
-        ONE_HOST,
+        "yes",
         (
             ("MLlib FMRegressor on MovieLens", "held-out error 0.05 of a star apart"),
             ("known factors", "error below 0.1 of the deviation"),
+            ("hosts against one", "weights 1e-5 with equal batches"),
         ),
         (
             "spark/test_ml_linear.py::test_factorization_machines_beside_mllibs_on_movielens",
             "spark/test_ml_linear.py::test_factorization_machines",
+            "unit/local/test_factorization_machines.py::test_hosts_train_the_model_of_one",
         ),
     ),
     Line(

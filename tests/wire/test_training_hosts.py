@@ -70,6 +70,13 @@ def create(server: ServiceProcess, name: str, algorithm: str, prefix: str, **mem
         "kmeans": {"k": "3"},
         "pca": {"num_components": "2", "mini_batch_size": "100"},
         "knn": {"k": "5", "predictor_type": "classifier", "sample_size": "1200"},
+        "factorization-machines": {
+            "num_factors": "2",
+            "predictor_type": "binary_classifier",
+            "epochs": "20",
+            "linear_lr": "0.1",
+            "mini_batch_size": "100",
+        },
         "randomcutforest": {"num_trees": "60", "num_samples_per_tree": "64"},
     }[algorithm]
     request = {
@@ -155,6 +162,15 @@ def test_neighbours_of_both_hosts_are_those_of_one(server: ServiceProcess, rows:
     np.testing.assert_array_equal(np.sort(found.index.points, axis=0), np.sort(rows, axis=0))
     told, expected = (each.predict(rows + 0.3) for each in (found, wanted))
     np.testing.assert_array_equal(told["predicted_label"], expected["predicted_label"])
+
+
+def test_factorization_machines_train_on_the_rows_of_both_hosts(server: ServiceProcess, rows: Any) -> None:
+    described = run(server, "fm-two", "factorization-machines", "labelled/")
+    assert described["TrainingJobStatus"] == "Completed", described
+    found = {metric["MetricName"]: metric["Value"] for metric in described["FinalMetricDataList"]}
+    assert found["train:binary_classification_accuracy:epoch"] > 0.8
+    events = server.client("logs").filter_log_events(logGroupName=GROUP, logStreamNamePrefix="fm-two/algo-2")["events"]
+    assert not any("#quality_metric" in event["message"] for event in events)
 
 
 def test_a_forest_of_both_hosts_scores_as_that_of_one(server: ServiceProcess, rows: Any) -> None:

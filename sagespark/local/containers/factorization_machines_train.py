@@ -30,7 +30,10 @@ def train() -> None:
     # Products of a mini-batch are small: further threads of BLAS would wait for each other most of the time.
     contract.limit_threads(1)
     # numpy is imported from here on: its threads are limited now.
+    import numpy as np
+
     from sagespark.local.containers.channels import labelled, recordio_type
+    from sagespark.local.containers.collective import Collective
     from sagespark.local.containers.fm_fit import Metrics, check_labels, fit
     from sagespark.local.containers.fm_model import entries
     from sagespark.local.containers.linear_data import Rows
@@ -42,6 +45,8 @@ def train() -> None:
         return Rows(read, contract.available_memory() // 2, entries)
 
     def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
+        if not task.first:
+            return
         for name, value in metrics.items():
             job.quality(task.host, f"epoch={epoch}, train {name}={value!r}")
         job.progress(task.host, 100 * (epoch + 1) / values["epochs"])
@@ -50,12 +55,18 @@ def train() -> None:
     started = clock.monotonic()
     rows = rows_of("train")
     test = rows_of("test") if "test" in task.channels else None
-    if test is not None:
+    if test is not None and task.first:
         if not test.count:
             raise contract.ClientError("the test channel holds no row")
         check_labels(test, binary, "test")
-    model = fit(rows, values, task.seed, on_epoch)
-    job.throughput(task.host, rows.count * values["epochs"], clock.monotonic() - started)
+    with Collective.from_config(contract.resources()) as hosts:
+        # Without a seed of the job's the hosts would draw differently.
+        seed = int(hosts.broadcast(np.array([task.seed]))[0])
+        total = int(hosts.allreduce(np.array([rows.count]))[0])
+        model = fit(rows, values, seed, on_epoch, hosts)
+    if not task.first:
+        return
+    job.throughput(task.host, total * values["epochs"], clock.monotonic() - started)
     if test is not None:
         scored = Metrics(binary)
         for block, labels in test.pieces():

@@ -12,12 +12,13 @@ group of weights with its step size and weight decay; ``eps`` and ``clip_gradien
     weight - lr sqrt(1 - 0.999^t) / (1 - 0.9^t) m / (sqrt(v) + eps)                                                 (2)
 
 Features that a mini-batch lacks keep their weights and moments, so that the cost is that of the entries, however wide
-the rows are.
+the rows are. On several hosts each takes its share of every mini-batch, the hosts tell each other (1) for the features
+that their rows have, and every host makes the same update: they train one model in step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,8 @@ from numpy.typing import NDArray
 from sagespark.algorithms.factorization_machines import BINARY
 from sagespark.local.containers.contract import ClientError
 from sagespark.local.containers.fm_model import FactorizationMachine, products
-from sagespark.local.containers.linear_data import Rows
+from sagespark.local.containers.hosts import ALONE, Hosts
+from sagespark.local.containers.linear_data import Block, Rows
 from sagespark.local.containers.linear_losses import sigmoid
 
 Floats = NDArray[np.float64]
@@ -85,6 +87,12 @@ class Metrics:
             error = margins - labels
             self._sums[:2] += [error @ error, np.abs(error).sum()]
 
+    def join(self, hosts: Hosts) -> None:
+        """Add what the other hosts have."""
+        if hosts.size > 1:
+            joined = hosts.allreduce(np.array([*self._sums, self.count]))
+            self._sums, self.count = joined[:-1], int(joined[-1])
+
     def named(self) -> dict[str, float]:
         """Return the metrics as the log calls them."""
         first, second = self._sums[:2] / max(self.count, 1)
@@ -103,30 +111,36 @@ class Metrics:
 
 
 def fit(
-    train: Rows, values: Mapping[str, Any], seed: int, on_epoch: OnEpoch = lambda epoch, metrics: None
+    train: Rows,
+    values: Mapping[str, Any],
+    seed: int,
+    on_epoch: OnEpoch = lambda epoch, metrics: None,
+    hosts: Hosts = ALONE,
 ) -> FactorizationMachine:
     """Train a factorization machine.
 
     Parameters
     ----------
     train : Rows
-        Rows as CSR matrices without zeros.
+        This host's, as CSR matrices without zeros.
     values : mapping
         Hyperparameters by wire string.
     seed : int
         Of the first weights and of the order of rows.
     on_epoch : callable
         Told of metrics after each epoch.
+    hosts : Hosts
+        All hosts, which get the same model.
 
     Raises
     ------
     ClientError
         If there is no row, a label is no class, or training diverges.
     """
-    if not train.count:
+    if not hosts.allreduce(np.array([float(train.count)]))[0]:
         raise ClientError("the train channel holds no row")
     binary = values["predictor_type"] == BINARY
-    check_labels(train, binary, "train")
+    check_labels(train, binary, "train", hosts)
     d, k = values["feature_dim"], values["num_factors"]
     random = np.random.default_rng(seed)
     bias, linear, factors = (
@@ -135,21 +149,34 @@ def fit(
     )
     eps = DEFAULT_EPS if values["eps"] is None else values["eps"]
     clip, step = values["clip_gradient"], 0
+    size = max(1, -(-values["mini_batch_size"] // hosts.size))
+    # The first weights are the same on every host; the order of its rows is each one's own.
+    order = random if hosts.size == 1 else np.random.default_rng([seed, hosts.rank])
     for epoch in range(values["epochs"]):
         metrics = Metrics(binary)
-        for rows, labels in train.batches(values["mini_batch_size"], random):
+        for rows, labels, total in _in_step(train.batches(size, order), hosts):
             step += 1
             warm = float(np.sqrt(1 - _B2**step) / (1 - _B1**step))
-            x, present = _compact(rows, d)
-            own = factors.weights[present]
-            margins, projected = products(x, float(bias.weights[0]), linear.weights[present], own)
-            metrics.add(margins, labels)
-            g = (sigmoid(margins) if binary else margins) - labels
-            g *= 1 / len(labels) if values["rescale_grad"] is None else values["rescale_grad"]
-            bias.update(slice(None), np.array([g.sum()]), warm, eps, clip)
-            linear.update(present, x.T @ g, warm, eps, clip)
-            of_factors = x.T @ (g[:, np.newaxis] * projected) - (x.multiply(x).T @ g)[:, np.newaxis] * own
+            scale = 1 / total if values["rescale_grad"] is None else values["rescale_grad"]
+            present: Any
+            if rows is None:
+                present, of_linear, of_factors, g = np.zeros(0, np.int64), np.zeros(0), np.zeros((0, k)), np.zeros(0)
+            else:
+                x, present = _compact(rows, d)
+                own = factors.weights[present]
+                margins, projected = products(x, float(bias.weights[0]), linear.weights[present], own)
+                metrics.add(margins, labels)
+                g = ((sigmoid(margins) if binary else margins) - labels) * scale
+                of_linear = x.T @ g
+                of_factors = x.T @ (g[:, np.newaxis] * projected) - (x.multiply(x).T @ g)[:, np.newaxis] * own
+            of_bias = np.array([g.sum()])
+            if hosts.size > 1:
+                of_bias = hosts.allreduce(of_bias)
+                present, of_linear, of_factors = _summed(present, of_linear, of_factors, hosts)
+            bias.update(slice(None), of_bias, warm, eps, clip)
+            linear.update(present, of_linear, warm, eps, clip)
             factors.update(present, of_factors, warm, eps, clip)
+        metrics.join(hosts)
         on_epoch(epoch, metrics.named())
         if not (np.isfinite(factors.weights).all() and np.isfinite(linear.weights).all()):
             raise ClientError(
@@ -164,7 +191,34 @@ def fit(
     )
 
 
-def check_labels(rows: Rows, binary: bool, channel: str) -> None:
+def _in_step(batches: Iterator[Block], hosts: Hosts) -> Iterator[tuple[Any, Any, float]]:
+    """Yield this host's rows and labels of each mini-batch, and the number of rows of all hosts.
+
+    Where others have rows left and this host has none, rows and labels are None.
+    """
+    while True:
+        block = next(batches, None)
+        count = 0 if block is None else len(block[1])
+        total = float(count) if hosts.size == 1 else float(hosts.allreduce(np.array([float(count)]))[0])
+        if not total:
+            return
+        yield (*(block or (None, None)), total)
+
+
+def _summed(present: Any, of_linear: Floats, of_factors: Floats, hosts: Hosts) -> tuple[NDArray[Any], Floats, Floats]:
+    """Return the features that any host's rows have, and the sums of their slopes."""
+    if isinstance(present, slice):
+        present = np.arange(len(of_linear))
+    # Features' numbers are far below 2^53, where float64 counts exactly.
+    parts = hosts.gather(np.column_stack([present.astype(np.float64), of_linear, of_factors]))
+    told = np.concatenate(parts)
+    features, place = np.unique(told[:, 0].astype(np.int64), return_inverse=True)
+    sums = np.zeros((len(features), told.shape[1] - 1))
+    np.add.at(sums, place.reshape(-1), told[:, 1:])
+    return features, sums[:, 0], sums[:, 1:]
+
+
+def check_labels(rows: Rows, binary: bool, channel: str, hosts: Hosts = ALONE) -> None:
     """Refuse labels of a classifier other than 0 and 1, and a train channel with one of them alone.
 
     Raises
@@ -183,6 +237,7 @@ def check_labels(rows: Rows, binary: bool, channel: str) -> None:
                 "the labels of a binary_classifier must be 0 or 1"
             )
         seen |= set(np.unique(labels).tolist())
+    seen = set(np.concatenate(hosts.gather(np.array(sorted(seen), np.float64))).tolist())
     if channel == "train" and len(seen) == 1:
         raise ClientError(
             f"every label of the train channel is {seen.pop():g}; a binary_classifier needs rows of both classes"

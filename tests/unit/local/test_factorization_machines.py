@@ -27,6 +27,7 @@ from sagespark.local.containers.fm_model import FactorizationMachine, entries, p
 from sagespark.local.containers.linear_data import Rows
 from support.asgi import ask
 from support.programs import RECORDIO, Program, as_csr, metrics
+from support.together import on_hosts
 
 JSON, LINES, CSV = "application/json", "application/jsonlines", "text/csv"
 BINARY, REGRESSOR = {"predictor_type": "binary_classifier"}, {"predictor_type": "regressor"}
@@ -141,6 +142,34 @@ def test_a_rows_kind_changes_nothing() -> None:
         found = train(other, labels, **REGRESSOR, **QUICK, epochs=5)
         np.testing.assert_array_equal(found.factors, dense.factors)
         np.testing.assert_array_equal(found.answers(other)["score"], dense.answers(x)["score"])
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_hosts_train_the_model_of_one(binary: bool) -> None:
+    """Every step is of all rows: a third of them lie on the first host, dense, the others on the second, none on the
+    third. Sums in another order differ in the last digits alone."""
+    random = np.random.default_rng(6)
+    x = (random.normal(size=(300, 12)) * (random.random((300, 12)) < 0.4)).astype(np.float32)
+    x[:, 11] = random.random(300) < 0.02
+    labels = x @ random.normal(size=12) + x[:, 0] * x[:, 1]
+    labels = ((labels > 0) if binary else labels).astype(np.float32)
+    given = values(12, **(BINARY if binary else REGRESSOR), **{**QUICK, "mini_batch_size": 900}, epochs=30)
+    shares = [(x[:100], labels[:100]), (as_csr(x[100:]), labels[100:])]
+    told: list[dict[str, float]] = []
+
+    def work(host: Any) -> FactorizationMachine:
+        rows = Rows(lambda: shares[host.rank : host.rank + 1], 1 << 30, entries)
+        leads = host.rank == 0
+        return fit(rows, given, 1, lambda _, metrics: told.append(metrics) if leads else None, host)
+
+    found = on_hosts(3, work)
+    alone: list[dict[str, float]] = []
+    one = fit(Rows(lambda: [(x, labels)], 1 << 30, entries), given, 1, lambda _, metrics: alone.append(metrics))
+    for each in found:
+        assert each.bias == pytest.approx(one.bias, abs=1e-6)
+        np.testing.assert_allclose(each.linear, one.linear, atol=1e-5)
+        np.testing.assert_allclose(each.factors, one.factors, atol=1e-5)
+    assert told[-1] == pytest.approx(alone[-1], rel=1e-5)
 
 
 @pytest.mark.parametrize("method", ["normal", "uniform", "constant"])
