@@ -7,8 +7,9 @@
 ``early``: 30 jobs of Random search over the flights, 200 rounds each, with early stopping and without; the jobs' logs
 tell the rounds. (Bayesian search saves less, a fifth: it asks for few jobs that are worse than the median.)
 
-Resumable: ``results.jsonl`` has a line for each training job of the runs that have ended; a run that was interrupted is
-attached to by its name, in the service's own folder, and loses nothing. ``--fresh`` begins anew.
+Resumable: the results have a line for each training job of the runs that have ended; a run that was interrupted is
+attached to by its name, in the service's own folder, and loses nothing. ``--fresh`` begins anew. What was measured for
+the README is kept in ``measured.jsonl``; ``--results`` takes it, to print the tables again.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from sagespark.core.clock import SystemClock
 
 HERE = Path(__file__).resolve().parent
 JOBS, ROUNDS = 30, 200
-FLIGHTS = 20_000
-"""Rows of the flights: a job stays under 5 s on one core."""
+FLIGHTS = 120_000
+"""Rows of the flights: a job takes 1 to 4 s on one core. Far shorter ones end before anything can stop them."""
 
 
 def frames(spark: Any, show: str, seed: int) -> tuple[Any, list[str]]:
@@ -95,7 +96,10 @@ def tuned(spark: Any, session: Any, show: str, kind: str, seed: int) -> Any:
     frame, features = frames(spark, show, seed)
     params = {"maxIter": ROUNDS} if show == "early" else {}
     pipeline, _ = estimator(features, **params)
-    if TuningJob(session, name).exists():
+    former = TuningJob(session, name)
+    if former.exists() and former.describe()["HyperParameterTuningJobStatus"] == "Failed":
+        former.delete()
+    if former.exists():
         tuner = HyperparameterTuner.attach(name, estimator=pipeline)
         return tuner.setParams(validationIndicatorCol="held").fit(frame)
     return HyperparameterTuner(
@@ -142,6 +146,8 @@ def run(spark: Any, session: Any, show: str, kind: str, seed: int) -> Iterator[d
     model = tuned(spark, session, show, kind, seed)
     for t in model._trials:
         row = {"trial": t.id, "status": t.status, "value": t.value, "job": t.name, "config": dict(t.config)}
+        if t.startTime is not None and t.endTime is not None:
+            row["seconds"] = round((t.endTime - t.startTime).total_seconds(), 2)
         yield {**row, "rounds": iterations(session, t.name)} if show == "early" else row
 
 
@@ -170,6 +176,14 @@ def report(rows: list[dict[str, Any]], show: str, kinds: tuple[str, ...]) -> Non
         worse = medians["Early"] / medians["Full"] - 1
         print(f"iterations {total['Full']} -> {total['Early']}: {100 * saved:.0f} % saved (at least 30 %)")
         print(f"median best objective {100 * worse:+.2f} % (within 1 %)")
+        for kind in kinds:
+            each = [rounds[kind][seed] for seed in sorted(rounds[kind])]
+            print(f"{kind:10s} iterations by seed {' '.join(map(str, each))}")
+        took = [r["seconds"] for r in rows if r["show"] == show and r["kind"] == "Full" and "seconds" in r]
+        if took:
+            print(
+                f"a job, its container's start included: median {statistics.median(took):.1f} s, most {max(took):.1f} s"
+            )
 
 
 SHOWS = {"better": ("Default", "Random", "Bayesian"), "early": ("Full", "Early")}
@@ -181,8 +195,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("shows", nargs="*", choices=[*SHOWS, []], default=[])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=60.0, help="no run begins after so long")
-    parser.add_argument("--results", type=Path, default=HERE / "results.jsonl")
-    parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "sagespark-bench-tuning-jobs")
+    parser.add_argument("--results", type=Path, default=HERE.parent / "results" / f"tuning-jobs-{FLIGHTS}.jsonl")
+    parser.add_argument(
+        "--data", type=Path, default=Path(tempfile.gettempdir()) / f"sagespark-bench-tuning-jobs-{FLIGHTS}"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget former results")
     given = parser.parse_args(argv)
     if given.fresh:
@@ -228,6 +244,7 @@ def carry_out(missing: list[tuple[str, str, int]], given: argparse.Namespace) ->
                 break
             start = clock.monotonic()
             rows = [{"show": show, "kind": kind, "seed": seed, **row} for row in run(spark, session, show, kind, seed)]
+            given.results.parent.mkdir(parents=True, exist_ok=True)
             with given.results.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
             found += rows
