@@ -92,6 +92,7 @@ def note(axes: Any, text: str) -> None:
     axes.annotate(
         text, (1, 1), xycoords="axes fraction", xytext=(-5, -5), textcoords="offset points", ha="right", va="top",
         fontsize=7.5, color=GREY, zorder=6,
+        bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
     )  # fmt: skip
 
 

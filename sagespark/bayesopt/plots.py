@@ -39,6 +39,7 @@ def surrogate(
     objective: Objective | None = None,
     band: float = 0.95,
     label: str = "objective",
+    limits: tuple[float, float] | None = None,
     figure: Figure | None = None,
 ) -> Figure:
     """Draw the two panels of Bayesian optimisation along one parameter.
@@ -61,6 +62,8 @@ def surrogate(
         Probability inside the band.
     label : str
         Name of the objective.
+    limits : (float, float) or None
+        Lowest and highest objective that the picture shows; None: as far as points and band reach.
     figure : Figure or None
         Drawn into, cleared first; None: a new one.
 
@@ -95,6 +98,8 @@ def surrogate(
         )  # fmt: skip
     drawing.acquisition(lower, now, points, x, name, upper)
     upper.set_ylabel(label)
+    if limits is not None:
+        upper.set_ylim(limits)
     handles, labels = upper.get_legend_handles_labels()
     more, names = lower.get_legend_handles_labels()
     upper.legend(
@@ -112,8 +117,9 @@ def replay(strategy: Strategy, param: str | None = None, **options: Any) -> list
     strategy, param
         As for :func:`surrogate`.
     **options
-        Passed on to it.
+        Passed on to it. Without ``limits`` all figures have those of the evaluated points, with room above and below.
     """
+    options = {"limits": _limits(strategy)} | options
     return [surrogate(strategy, param, step=step, **options) for step in _steps(strategy)]
 
 
@@ -127,9 +133,10 @@ def animate(strategy: Strategy, param: str | None = None, *, interval: float = 0
     interval : float
         Seconds for each picture.
     **options
-        Passed on to :func:`surrogate`.
+        As for :func:`replay`.
     """
     figure = _figure(None, 7.2, 5.4)
+    options = {"limits": _limits(strategy)} | options
 
     def draw(step: int | None) -> list[Any]:
         surrogate(strategy, param, step=step, figure=figure, **options)
@@ -202,7 +209,7 @@ def contour(
     points = np.tile(centre, (len(ux) * len(uy), 1))
     points[:, i], points[:, j] = np.tile(ux, len(uy)), np.repeat(uy, len(ux))
     seen = insight.at(strategy, model, points)
-    figure = _figure(None, 9.6, 4.2)
+    figure = _figure(None, 9.6, 4.5)
     shape = (len(uy), len(ux))
     x, y = drawing.positions(space.ranges[first], xs), drawing.positions(space.ranges[second], ys)
     best = strategy.recommended
@@ -236,7 +243,9 @@ def contour(
         drawing.axis(axes, space.ranges[first], first, xs)
         drawing.axis(axes, space.ranges[second], second, ys, vertical=True)
         axes.label_outer()
-    axes.legend(loc="upper right", fontsize=8, framealpha=0.9)
+    # Outside: points may lie anywhere.
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8.5)
     return figure
 
 
@@ -356,6 +365,14 @@ def _values(trials: Iterable[Trial]) -> tuple[Any, Any]:
     """Return ids and values of the trials that have one."""
     known = [t for t in trials if t.value is not None]
     return np.array([t.id for t in known], dtype=float), np.array([t.value for t in known], dtype=float)
+
+
+def _limits(strategy: Strategy) -> tuple[float, float]:
+    """Return limits for all pictures of a search, so that they can be compared by eye."""
+    values = [t.value for t in strategy.observations if t.value is not None]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    room = 0.4 * ((high - low) or abs(high) or 1.0)
+    return low - room, high + room
 
 
 def _steps(strategy: Strategy) -> list[int | None]:

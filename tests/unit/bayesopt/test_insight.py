@@ -142,6 +142,12 @@ def test_a_replayed_step_is_what_the_strategy_saw(line: Strategy) -> None:
     assert moment.acquisition.value(at)[0] >= np.max(everywhere) - 1e-3
     assert len(plots.replay(line)) == len(line.trials) - 3 + 1
     assert plots.animate(line).to_jshtml(default_mode="once").count("data:image/png") == len(line.trials) - 3 + 1
+    # All on one scale, which holds every evaluated point.
+    limits = {figure.axes[0].get_ylim() for figure in plots.replay(line)}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    assert all(low < t.value < high for t in line.observations)
+    assert plots.replay(line, limits=(0.0, 9.0))[0].axes[0].get_ylim() == (0.0, 9.0)
 
 
 def test_every_picture_can_be_drawn(mixed: Strategy, tmp_path: Path) -> None:
@@ -161,6 +167,9 @@ def test_every_picture_can_be_drawn(mixed: Strategy, tmp_path: Path) -> None:
     assert drawn["surrogate of eta"].axes[1].get_xscale() == "log"
     assert [t.get_text() for t in drawn["surrogate of booster"].axes[1].get_xticklabels()] == ["gbtree", "dart"]
     assert drawn["contour"].axes[0].get_ylim() == (0.5, 0.999)
+    # Its legend covers no point: it belongs to the figure.
+    assert len(drawn["contour"].legends) == 1
+    assert all(axes.get_legend() is None for axes in drawn["contour"].axes)
     best = {curve.get_label(): curve for curve in drawn["history"].axes[0].get_lines()}["best so far"].get_ydata()
     assert best[-1] == mixed.best.value
     assert (np.diff(best) <= 0).all()
