@@ -22,8 +22,8 @@ from sagespark.core.errors import SageSparkError, ServiceError, ValidationError,
 
 FIRST_INTERVAL = 0.2
 """Seconds before the second look."""
-GROWTH = 1.05
-"""Factor from one interval to the next: an end is seen at most a twentieth of the time that it took too late."""
+GROWTH = 1.03
+"""Factor from one interval to the next: an end is seen late by some hundredths of the time that was waited."""
 LONGEST_INTERVAL = 5.0
 """Seconds between looks, at most."""
 LONGEST_THROTTLED_INTERVAL = 30.0

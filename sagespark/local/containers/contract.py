@@ -196,6 +196,12 @@ def log_to_stdout() -> None:
     )
 
 
+def without(*packages: str) -> None:
+    """Let this process do without packages that a library imports wherever it finds them, for what is not used here."""
+    # None in sys.modules makes the import fail as if the package were not installed.
+    sys.modules.update(dict.fromkeys(packages))  # type: ignore[arg-type]
+
+
 def run(program: Callable[[], None]) -> NoReturn:
     """Run a training program; say what went wrong in ``/opt/ml/output/failure`` and by the exit code."""
     log_to_stdout()

@@ -72,10 +72,10 @@ def test_sequences(clock: FakeClock, steps: tuple[Any, ...], status: str) -> Non
 
 
 def test_intervals_start_at_a_fifth_of_a_second_and_grow_to_five(clock: FakeClock) -> None:
-    Waiter(clock, random.Random(1)).wait(answering(*[IN_PROGRESS] * 90, COMPLETED), TRAINING_JOB, SUBJECT)
+    Waiter(clock, random.Random(1)).wait(answering(*[IN_PROGRESS] * 130, COMPLETED), TRAINING_JOB, SUBJECT)
     assert 0.16 <= clock.sleeps[0] <= 0.24
     for number, pause in enumerate(clock.sleeps):
-        middle = min(0.2 * 1.05**number, 5.0)
+        middle = min(0.2 * 1.03**number, 5.0)
         assert 0.8 * middle <= pause <= 1.2 * middle
     assert len(set(clock.sleeps[-10:])) == 10, "jittered"
 
@@ -102,7 +102,7 @@ def test_no_answer_ends_the_waiting_after_two_minutes(clock: FakeClock, error: E
 
 
 def test_an_answer_in_between_starts_the_patience_anew(clock: FakeClock) -> None:
-    steps = ([silent(RESET)] * 20 + [IN_PROGRESS]) * 6
+    steps = ([silent(RESET)] * 20 + [IN_PROGRESS]) * 8
     Waiter(clock).wait(answering(*steps, COMPLETED), TRAINING_JOB, SUBJECT)
     assert clock.elapsed > 300
 
