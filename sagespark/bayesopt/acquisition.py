@@ -18,12 +18,12 @@ class Acquisition:
 
     def value(self, points: Floats) -> Floats:
         """Return the acquisition at (S, d) points of the encoded cube, shape (S,)."""
-        log_ei = self.model.log_ei(points)
+        log_ei = self.model.improvement.value(points)
         return log_ei if self.chance is None else log_ei + self.chance.log_probability(points)
 
     def gradient(self, points: Floats) -> tuple[Floats, Floats]:
         """Return the same with its gradient, shape (S, d)."""
-        f, g = self.model.log_ei_gradient(points)
+        f, g = self.model.improvement.gradient(points)
         if self.chance is None:
             return f, g
         log_p, dlog_p = self.chance.gradient(points)

@@ -18,12 +18,10 @@ from sagespark.bayesopt.search import maximise
 from sagespark.bayesopt.sobol import sobol
 from sagespark.bayesopt.space import Config
 from sagespark.bayesopt.strategy import Strategy, copy_of
-from sagespark.bayesopt.surrogate import MEMBERS, NOISY, Surrogate, fit, is_related, surrogate
+from sagespark.bayesopt.surrogate import MEMBERS, NOISY, Surrogate, choose, is_related, surrogate
 from sagespark.bayesopt.threads import one_thread
 from sagespark.bayesopt.trial import Trial
 
-TURNS: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,))
-"""Members of the surrogate that are fitted and asked, in turn. Measured: one at a time finds as much as all at once."""
 FIRST_MOST = 9
 """First points drawn without a model, at most. More cost spaces of many parameters; fewer miss one of many minima."""
 NOTHING: dict[str, Any] = {
@@ -31,10 +29,10 @@ NOTHING: dict[str, Any] = {
     "feasibility": None,
     "judgement": UNJUDGED,
     "drawn": 0,
-    "model": False,
+    "model": None,
 }
 """The state before the first trial: hyperparameters, :mod:`parents`' judgement, how many first points were drawn, and
-whether the trial came from the model."""
+which member the trial came from."""
 
 
 class Bayesian(Strategy):
@@ -43,10 +41,10 @@ class Bayesian(Strategy):
     1. The first points are those of a scrambled Sobol sequence, ``min(2 d + 1, 9)`` of them for ``d`` parameters; fewer
        where observations were added and turn out to be of use. Those added as the same objective are given up once
        they foretell the own values badly (:mod:`parents`).
-    2. Then a member of the surrogate (:mod:`surrogate`), in turn another one, is fitted to all that is known, and
-       the configuration with the largest log expected improvement is asked for. A pending trial counts as
-       observed at its posterior mean; failed ones count as worst, and the chance of success multiplies expected
-       improvement (:mod:`feasibility`). No configuration is asked for twice.
+    2. Then a member of the surrogate (:mod:`surrogate`), in turn another one unless the data speak clearly against it,
+       is fitted to all that is known, and the configuration with the largest log expected improvement is asked for:
+       the mean over what pending trials may bring (:mod:`improvement`). Failed trials count as worst, and the chance
+       of success multiplies expected improvement (:mod:`feasibility`). No configuration is asked for twice.
     3. The fitted hyperparameters go into the ask event; the next fit starts from there.
 
     Parameters
@@ -60,7 +58,7 @@ class Bayesian(Strategy):
         with one_thread():
             last = self._log.state or {**NOTHING, "drawn": len(self._log.trials)}
             judgement = judge(self.space, self._log, self._sign, self.seed, last["judgement"])
-            state = {**last, "judgement": judgement, "model": False}
+            state = {**last, "judgement": judgement, "model": None}
             if judgement["refuted"] and not last["judgement"]["refuted"]:
                 state["thetas"] = NOTHING["thetas"]
             data = self._data(self._log, state)
@@ -97,11 +95,12 @@ class Bayesian(Strategy):
     def _model(self, data: Data, state: Any) -> tuple[Config, int | None, Any]:
         """Return the configuration that the surrogate prefers, and the state."""
         asked = len(self._log.trials)
-        members = TURNS[asked % len(TURNS)]
-        thetas = fit(data, members, state["thetas"])
+        # One member at a time, in turn: measured, that finds as much as all at once.
+        turn, member = divmod(asked, len(MEMBERS))
+        member, thetas = choose(data, member, state["thetas"], is_quick=turn % 2 == 1)
         theta = feasibility.fit(data, state["feasibility"]) if data.failed.any() else None
-        acquisition = acquire(data, members, thetas, theta)
-        new = {**state, "thetas": thetas, "feasibility": theta, "model": True}
+        acquisition = acquire(data, [member], thetas, theta)
+        new = {**state, "thetas": thetas, "feasibility": theta, "model": member}
         known = np.flatnonzero((data.groups == 0) & ~data.failed)
         centres = data.X[known[np.argsort(data.v[known], kind="stable")]]
         for point in maximise(self.space, acquisition.value, acquisition.gradient, centres, [self.seed, asked, 1]):
@@ -130,14 +129,14 @@ class Bayesian(Strategy):
         """
         position = [i for i, e in enumerate(self._log.events) if e["event"] == "ask"][id]
         state = self._log.events[position]["state"]
-        if state is None or not state["model"]:
+        if state is None or state["model"] is None:
             return None
         before = Log(self.space)
         before.replay(self._log.events[:position])
         data = self._data(before, state)
         assert data is not None  # a surrogate was fitted to it
         with one_thread():
-            return acquire(data, TURNS[id % len(TURNS)], state["thetas"], state["feasibility"])
+            return acquire(data, [state["model"]], state["thetas"], state["feasibility"])
 
     @property
     def recommended(self) -> Trial | None:

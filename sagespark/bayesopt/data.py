@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sagespark.bayesopt.evidence import Pairs
 from sagespark.bayesopt.log import Log
 from sagespark.bayesopt.outputs import Family, Scale, Warped, scale, transform
 from sagespark.bayesopt.priors import RELATED, SAME, Relation
@@ -51,6 +53,11 @@ class Data:
     def offsets(self) -> tuple[float, ...]:
         """Prior deviations of the other tasks' levels."""
         return tuple(relation.offset for relation in self.relations)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """What the evidence needs of every pair of observations."""
+        return Pairs(self.X, self.space.categorical, self.tasks, self.offsets)
 
     def warp(self, family: Family, t: float) -> Warped:
         """Return the transformed outputs."""

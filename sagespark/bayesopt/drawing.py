@@ -59,7 +59,7 @@ def acquisition(axes: Any, now: insight.Moment, points: Any, x: Any, name: str, 
     """
     space = now.strategy.space
     parameter, j = space.ranges[name], space.names.index(name)
-    function = now.acquisition.value if now.acquisition is not None else now.model.log_ei
+    function = now.acquisition.value if now.acquisition is not None else now.model.improvement.value
     top = -np.inf
     if now.trial is not None:
         chosen = space.to_unit(now.trial.config)

@@ -12,8 +12,9 @@ points, all of the own task. With ``k`` the covariances between a query and the 
 function, without the noise of an observation.
 
 A pending point is believed to have the value that the posterior mean gives it (the Kriging believer of Ginsbourger, Le
-Riche and Carraro, 2010, algorithm 2). Such a point has ``a = 0``: it leaves the mean as it is and takes variance away.
-It is believed almost as an observation would be.
+Riche and Carraro, 2010, algorithm 2). Such a point has ``a = 0``: it leaves the mean as it is and takes variance away,
+almost as an observation would. What else its value may be is seen to where the next point is chosen
+(:mod:`sagespark.bayesopt.improvement`).
 """
 
 from __future__ import annotations
@@ -57,30 +58,47 @@ class Posteriors:
     inverse: Floats
     """(M, n, n) inverses of K."""
 
-    def moments(self, points: Floats) -> tuple[Floats, Floats]:
-        """Return ``mu`` and ``sigma`` at (S, d) points, each of shape (S, M)."""
+    def covariances(self, points: Floats) -> Floats:
+        """Return ``k`` of (S, d) points, shape (M, S, n)."""
         # Flat in S and n: a matrix product for each posterior instead of one for each point.
         delta = deltas(points[:, None, :], self.X[None, :, :], self.categorical)
         S, n, d = delta.shape
         r2 = self.weights @ delta.reshape(S * n, d).T
-        k = matern52(r2)[0].reshape(len(self.weights), S, n) * self.relation[:, None, :]
+        return matern52(r2)[0].reshape(len(self.weights), S, n) * self.relation[:, None, :]
+
+    def covariance_gradients(self, points: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return what the gradients at (S, d) points are made of.
+
+        ``k`` and its derivative by the squared distance (M, S, n), the differences of points (S, n, d), and what these
+        are multiplied with in the derivative of the squared distance by the point (M, d), which is 0 along categories.
+        """
+        difference = points[:, None, :] - self.X[None, :, :]
+        delta = deltas(points[:, None, :], self.X[None, :, :], self.categorical)
+        S, n, d = delta.shape
+        k, dk = matern52(self.weights @ delta.reshape(S * n, d).T)
+        shape, relation = (len(self.weights), S, n), self.relation[:, None, :]
+        scale = 2.0 * self.weights * ~np.array(self.categorical)
+        return k.reshape(shape) * relation, dk.reshape(shape) * relation, difference, scale
+
+    def deviation(self, k: Floats, u: Floats) -> Floats:
+        """Return ``sigma`` (M, S) for ``k`` and ``u = k' K^-1``."""
+        return np.asarray(np.sqrt(np.maximum(self.amplitude[:, None] - np.sum(u * k, axis=2), SMALLEST)))
+
+    def moments(self, points: Floats) -> tuple[Floats, Floats]:
+        """Return ``mu`` and ``sigma`` at (S, d) points, each of shape (S, M)."""
+        k = self.covariances(points)
         mu = self.mean[:, None] + (k @ self.a[:, :, None])[:, :, 0]
-        sigma2 = self.amplitude[:, None] - np.sum((k @ self.inverse) * k, axis=2)
-        return mu.T, np.sqrt(np.maximum(sigma2, SMALLEST)).T
+        return mu.T, self.deviation(k, k @ self.inverse).T
 
     def gradients(self, points: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Return ``mu``, ``sigma`` (S, M) and their derivatives by the point (S, M, d); 0 along categories."""
-        difference = points[:, None, :] - self.X[None, :, :]
-        delta = deltas(points[:, None, :], self.X[None, :, :], self.categorical)
-        k, dk = matern52(self.weights @ delta.transpose(0, 2, 1))
-        k, dk = k * self.relation, dk * self.relation
-        u = (k.transpose(1, 0, 2) @ self.inverse).transpose(1, 0, 2)
-        mu = self.mean + np.sum(k * self.a, axis=2)
-        sigma = np.sqrt(np.maximum(self.amplitude - np.sum(u * k, axis=2), SMALLEST))
-        scale = 2.0 * self.weights * ~np.array(self.categorical)
-        dmu = ((dk * self.a) @ difference) * scale
-        dsigma = -((dk * u) @ difference) * scale / sigma[:, :, None]
-        return mu, sigma, dmu, dsigma
+        k, dk, difference, scale = self.covariance_gradients(points)
+        u = k @ self.inverse
+        mu = self.mean[:, None] + (k @ self.a[:, :, None])[:, :, 0]
+        sigma = self.deviation(k, u)
+        dmu = ((dk * self.a[:, None, :])[:, :, None, :] @ difference)[:, :, 0, :] * scale[:, None, :]
+        dsigma = -((dk * u)[:, :, None, :] @ difference)[:, :, 0, :] * scale[:, None, :] / sigma[:, :, None]
+        return mu.T, sigma.T, dmu.transpose(1, 0, 2), dsigma.transpose(1, 0, 2)
 
 
 def condition(
@@ -129,7 +147,7 @@ def condition(
             K *= np.where(own[:, None] == own[None, :], 1.0, r[i][:, None] * r[i][None, :])
         K[diagonal, diagonal] += noise[i]
         K[diagonal[n:], diagonal[n:]] += BELIEF * amplitude[i]
-        L = _cholesky(K)
+        L = lower_factor(K)
         # The leading block of the factor is the factor of the observed block.
         H = design(own[:n], np.where(thetas[i, d + 3 :] >= MERGED, 0.0, offsets).tolist())
         m, a[i, :n] = centre(np.asfortranarray(L[:n, :n]), z[i], H)
@@ -140,7 +158,7 @@ def condition(
     return Posteriors(points, categorical, weights, amplitude, noise, r * amplitude[:, None], mean, a, inverse)
 
 
-def _cholesky(K: Floats) -> Floats:
+def lower_factor(K: Floats) -> Floats:
     """Return the lower factor of K, with as little added to its diagonal as makes it positive definite."""
     jitter = 0.0
     while True:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from sagespark.bayesopt.data import Data
 from sagespark.bayesopt.evidence import MERGED, Evidence, Pairs
-from sagespark.bayesopt.logei import log_ei
+from sagespark.bayesopt.improvement import Improvement, improvement
 from sagespark.bayesopt.outputs import Family, forward, inverse
 from sagespark.bayesopt.posterior import Posteriors, condition
 from sagespark.bayesopt.priors import SAME, LengthScales, Prior
@@ -35,6 +36,9 @@ RELATED_FROM = 0.5
 """Correlation from which a task is like the own one."""
 TRUST = 3.0
 """Log odds before any evidence that what was added as the same objective is the same."""
+CLEAR = 3.0
+"""Difference of log likelihoods from which data speak clearly: 20 to 1 (Kass and Raftery, Bayes Factors, JASA 90, 1995,
+section 3.2)."""
 NOISY = 1e-3
 """Noise variance, in units of the outputs' variance, above which the best value seen is not believed."""
 
@@ -51,10 +55,9 @@ def fit(data: Data, members: Sequence[int], previous: Sequence[Sequence[float] |
         Hyperparameters of every member from earlier fits.
     """
     thetas: list[list[float] | None] = [None if p is None else list(p) for p in previous]
-    apart = Pairs(data.X, data.space.categorical, data.tasks, data.offsets)
     # What was added as the same objective is taken for own evaluations, until the own ones say otherwise.
-    same = np.array([relation == SAME for relation in data.relations], dtype=bool)
-    together = Pairs(data.X, data.space.categorical, data.tasks, tuple(np.where(same, 0.0, data.offsets)))
+    same = _same(data)
+    apart, together = data.pairs, _together(data)
     for i in members:
         lengthscales, family = MEMBERS[i]
         prior = Prior(lengthscales, family, data.space.categorical, data.relations)
@@ -73,6 +76,67 @@ def fit(data: Data, members: Sequence[int], previous: Sequence[Sequence[float] |
             found.append((value, theta))
         thetas[i] = min(found, key=lambda f: f[0])[1].tolist()
     return thetas
+
+
+def choose(
+    data: Data, member: int, previous: Sequence[Sequence[float] | None], is_quick: bool
+) -> tuple[int, list[list[float] | None]]:
+    """Return the member that asks in a member's turn, and the hyperparameters of all, its own fitted to ``data``.
+
+    It is that member, unless the data speak clearly for the one that has its prior and the other transformation
+    of outputs: those differ by tens of nats where one fits the objective. Length scales' priors stay hedged.
+
+    Parameters
+    ----------
+    data : Data
+    member : int
+        Whose turn it is, a position in ``MEMBERS``.
+    previous : sequence of (sequence of float or None)
+        Hyperparameters of every member from earlier fits.
+    is_quick : bool
+        Whether to judge by the last fits first, so that a member that is not asked is not fitted either.
+    """
+    other = next(i for i, m in enumerate(MEMBERS) if m[0] == MEMBERS[member][0] and i != member)
+    thetas: list[list[float] | None] = [None if p is None else list(p) for p in previous]
+    if (
+        is_quick
+        and thetas[member] is not None
+        and thetas[other] is not None
+        and _speaks_for(data, other, member, thetas)
+    ):
+        return other, fit(data, [other], thetas)
+    thetas = fit(data, [member] if thetas[other] is not None else [member, other], thetas)
+    if _speaks_for(data, other, member, thetas):
+        return other, fit(data, [other], thetas)
+    return member, thetas
+
+
+def _speaks_for(data: Data, other: int, member: int, thetas: Sequence[Sequence[float] | None]) -> bool:
+    likelihoods = []
+    for i in (other, member):
+        prior = Prior(*MEMBERS[i], data.space.categorical, data.relations)
+        theta = extend(thetas[i] or [], prior)
+        same = _same(data)
+        merged = same.any() and bool(np.all(theta[-len(same) :][same] >= MERGED))
+        evidence = Evidence(_together(data) if merged else data.pairs, partial(data.warp, MEMBERS[i][1]), _flat)
+        likelihoods.append(-evidence(theta)[0])
+    return likelihoods[0] - likelihoods[1] > CLEAR
+
+
+def _flat(theta: Floats) -> tuple[float, Floats]:
+    return 0.0, np.zeros_like(theta)
+
+
+def _same(data: Data) -> NDArray[np.bool_]:
+    return np.array([relation == SAME for relation in data.relations], dtype=bool)
+
+
+def _together(data: Data) -> Pairs:
+    """Return pairs of observations in which what was added as the same objective has no level of its own."""
+    if not data.relations:
+        return data.pairs
+    offsets = tuple(np.where(_same(data), 0.0, data.offsets).tolist())
+    return Pairs(data.X, data.space.categorical, data.tasks, offsets)
 
 
 def _mode(
@@ -130,25 +194,10 @@ class Surrogate:
     thetas: Floats
     """(M, d + 3 + T)"""
     posteriors: Posteriors
-    best: Floats
-    """(M,) incumbents, in each member's own units."""
+    improvement: Improvement
+    """Log EI, in which each member's incumbent is in its own units."""
     units: tuple[tuple[float, float], ...]
     """Mean and deviation of each member's transformed values."""
-
-    def log_ei(self, points: Floats) -> Floats:
-        """Return the mean over members of log EI, shape (S,).
-
-        Members have units of their own, which a mean of logarithms cares nothing for.
-        """
-        mu, sigma = self.posteriors.moments(points)
-        return np.asarray(np.mean(log_ei(mu, sigma, self.best)[0], axis=1))
-
-    def log_ei_gradient(self, points: Floats) -> tuple[Floats, Floats]:
-        """Return the same with its gradient, shape (S, d)."""
-        mu, sigma, dmu, dsigma = self.posteriors.gradients(points)
-        value, by_mu, by_sigma = log_ei(mu, sigma, self.best)
-        slope = by_mu[:, :, None] * dmu + by_sigma[:, :, None] * dsigma
-        return value.mean(axis=1), slope.mean(axis=1)
 
     def predict(self, points: Floats, deviations: Sequence[float] = (-1.96, 0.0, 1.96)) -> Floats:
         """Return the objective that many deviations from the middle of its posterior, shape (len(deviations), S).
@@ -205,7 +254,7 @@ def surrogate(data: Data, members: Sequence[int], thetas: Sequence[Sequence[floa
         tuple(members),
         table,
         posteriors,
-        _incumbents(data, z, posteriors),
+        improvement(posteriors, len(data.pending), _incumbents(data, z, posteriors)),
         tuple((w.mean, w.std) for w in warped),
     )
 
@@ -214,16 +263,15 @@ def _incumbents(data: Data, z: Floats, posteriors: Posteriors) -> Floats:
     """Return what has to be improved on, for each member.
 
     The best own value, or with noise the best posterior mean at an own point; and in any case no less than what the
-    posterior mean says of points observed elsewhere and of pending ones: both are as good as known.
+    posterior mean says of points observed elsewhere, which are as good as known.
     """
-    n = len(data.v)
     own = data.own
-    believed = posteriors.moments(posteriors.X)[0].T
-    best = np.min(believed[:, n:], axis=1, initial=np.inf)
+    believed = posteriors.moments(data.X)[0].T
+    best = np.full(len(believed), np.inf)
     elsewhere = (data.groups == 0) & ~own & ~data.failed
     if elsewhere.any() or not own.any():
-        best = np.minimum(best, np.min(believed[:, :n][:, elsewhere if elsewhere.any() else ~data.failed], axis=1))
+        best = np.minimum(best, np.min(believed[:, elsewhere if elsewhere.any() else ~data.failed], axis=1))
     if own.any():
-        seen = np.where((posteriors.noise > NOISY)[:, None], believed[:, :n], z)
+        seen = np.where((posteriors.noise > NOISY)[:, None], believed, z)
         best = np.minimum(best, np.min(seen[:, own], axis=1))
     return np.asarray(best)

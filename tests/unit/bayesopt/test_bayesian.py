@@ -87,7 +87,7 @@ def test_a_cut_at_any_event_gives_the_same_next_asks(monkeypatch: pytest.MonkeyP
         fits.append(1)
         return fit(*args)
 
-    monkeypatch.setattr("sagespark.bayesopt.bayesian.fit", counted)
+    monkeypatch.setattr("sagespark.bayesopt.surrogate.fit", counted)
     for cut in range(61):
         s = Bayesian(MIXED, seed=11, history=json.loads(text)[:cut])
         assert not fits, "a resume fits nothing"
