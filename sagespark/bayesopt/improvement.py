@@ -11,8 +11,7 @@ inverse of their block of ``K^-1`` (the inverse of a partitioned matrix; Rasmuss
 
 (Snoek, Larochelle and Adams, Practical Bayesian Optimization of Machine Learning Algorithms, NeurIPS 2012, section
 3.2.) The mean is of EI, not of its logarithm, which would be ruled by the fantasies that leave nothing to hope for;
-``sigma`` is the same in all. Measured, four at once, 13 problems: 0.82 of the regret that one fantasy at the mean has
-(the Kriging believer). ``u`` is a Sobol sequence through the normal distribution's quantiles.
+``sigma`` is the same in all. ``u`` is a Sobol sequence through the normal distribution's quantiles.
 """
 
 from __future__ import annotations
