@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from sagespark.aws import logs, s3
@@ -35,3 +38,54 @@ def artifact(description: dict[str, Any]) -> S3Uri | None:
 def metrics(description: dict[str, Any]) -> dict[str, float]:
     """Return the last value of each metric in a description."""
     return {m["MetricName"]: float(m["Value"]) for m in description.get("FinalMetricDataList", ())}
+
+
+@dataclass
+class MetricFollower:
+    """Read every value of a metric that a training job logs; ``FinalMetricDataList`` has the last one only.
+
+    Parameters
+    ----------
+    job : TrainingJob
+    metric : str
+        Name of one of the job's ``MetricDefinitions``; a built-in algorithm has them without being told.
+    """
+
+    job: TrainingJob
+    metric: str
+    _values: list[float] = field(default_factory=list, repr=False)
+    _logs: logs.LogFollower | None = field(default=None, repr=False)
+
+    def values(self, description: Mapping[str, Any]) -> list[float]:
+        """Return the finite values so far, in the order of the first host's log. Calls GetLogEvents.
+
+        Parameters
+        ----------
+        description : mapping
+            The job's, which tells the regex of the metric; without one there are no values.
+
+        Raises
+        ------
+        ServiceError
+            If the service refuses to show the log.
+        """
+        definitions = description.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
+        pattern = next((re.compile(d["Regex"]) for d in definitions if d["Name"] == self.metric), None)
+        if pattern is None:
+            return []
+        if self._logs is None:
+            # Hosts that train together log the same metric; algo-1 leads.
+            self._logs = logs.LogFollower(self.job.session, self.job.log_group, f"{self.job.name}/algo-1-")
+        for line in self._logs.read():
+            match = pattern.search(line.message)
+            value = _number(match[1]) if match else math.nan
+            if math.isfinite(value):
+                self._values.append(value)
+        return list(self._values)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan

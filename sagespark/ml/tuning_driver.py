@@ -33,7 +33,7 @@ from sagespark.ml.progress import with_progress
 from sagespark.ml.stage import Stage
 from sagespark.ml.tuning_plan import Candidate
 from sagespark.ml.tuning_state import RunState
-from sagespark.ml.tuning_trainers import FitTrainer, JobTrainer, Outcome, Trainer, is_the_trials, reaches
+from sagespark.ml.tuning_trainers import FitTrainer, JobTrainer, Outcome, Report, Trainer, is_the_trials, reaches
 from sagespark.ml.tuning_trials import Trial
 
 if TYPE_CHECKING:
@@ -221,13 +221,15 @@ class _Run(RunState):
         create()
         return job
 
-    def _report(self, trial: int) -> Callable[[str, float, dict[str, Any]], bool]:
-        def report(job: str, value: float, description: dict[str, Any]) -> bool:
+    def _report(self, trial: int) -> Report:
+        def report(values: Sequence[float]) -> bool:
             with self._lock:
-                known = self._strategy.trials[trial].reports
-                if known and known[max(known)] == value:
+                # What a former driver or attempt has reported stands.
+                known = len(self._strategy.trials[trial].reports)
+                if len(values) <= known:
                     return False
-                self._strategy.report(trial, len(known), value)
+                for step in range(known, len(values)):
+                    self._strategy.report(trial, step, values[step])
                 self._write()
                 return self._strategy.should_stop(trial)
 

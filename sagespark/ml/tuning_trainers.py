@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pyspark.ml import Pipeline, PipelineModel
 
 from sagespark.aws.session import SageMakerSession
-from sagespark.aws.training_job import TrainingJob, metrics
+from sagespark.aws.training_job import MetricFollower, TrainingJob, metrics
 from sagespark.core.errors import EndpointFailedError, InvocationError, JobFailedError, SageSparkError
 from sagespark.ml import act, cleanup, placement, tuning_runs
 from sagespark.ml.plan import Plan
@@ -17,8 +17,8 @@ from sagespark.ml.tuning_plan import Candidate
 from sagespark.ml.tuning_ranges import any_config, configured
 
 INTERNAL = "InternalServerError"
-Report = Callable[[str, float, dict[str, Any]], bool]
-"""Gets job, value and description of a running trial; tells whether it shall stop."""
+Report = Callable[[Sequence[float]], bool]
+"""Gets the objective's values of a running trial so far, one a step; tells whether it shall stop."""
 
 
 @dataclass
@@ -125,15 +125,16 @@ class JobTrainer:
         """Wait for the training job, and score its model."""
         handle = TrainingJob(self._session, job)
         metric = self._candidate.objective.metric
+        logged = MetricFollower(handle, metric)
         stopped = False
 
         def heard(description: dict[str, Any]) -> None:
             nonlocal stopped
-            value = metrics(description).get(metric)
-            if report is not None and value is not None and not stopped:
-                stopped = report(job, value, description)
-                if stopped:
-                    handle.stop()
+            if report is None or stopped or handle.spec.outcome(description) is not None:
+                return
+            stopped = report(logged.values(description))
+            if stopped:
+                handle.stop()
 
         try:
             description = handle.wait(heard, onInterrupt=lambda _: "leave")

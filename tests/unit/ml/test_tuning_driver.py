@@ -164,15 +164,17 @@ def test_an_internal_error_is_tried_again_where_asked_for_and_blames_no_configur
 def test_early_stopping_follows_the_reports() -> None:
     def outcome(config: dict[str, Any], number: int, report: Report | None) -> Outcome:
         assert report is not None
-        for step in range(10):
-            value = (9.0 if number == 6 else 1.0) - 0.05 * step
-            if report(f"job-{number}", value, {}):
-                return Outcome("Stopped", value, job=f"job-{number}")
-        return Outcome("Completed", value, job=f"job-{number}")
+        values = [(9.0 if number == 6 else 1.0) - 0.05 * step for step in range(10)]
+        # A look at the log shows what several steps brought; every look gives all values so far.
+        for seen in range(1, 11, 3):
+            if report(values[:seen]):
+                return Outcome("Stopped", values[seen - 1], job=f"job-{number}")
+        return Outcome("Completed", values[-1], job=f"job-{number}")
 
     model = execute(Scripted(outcome), earlyStoppingType="Auto", objectiveMetricName="train:msd", maxJobs=7)
     assert [t.status for t in model._trials] == ["Completed"] * 5 + ["Stopped", "Completed"]
     assert model._trials[5].value is not None
+    assert [len(t.reports) for t in model.strategy().trials] == [10] * 5 + [4, 10]
 
 
 def test_what_the_service_refuses_ends_the_run_and_it_goes_on_from_its_folder(tmp_path: Path) -> None:
