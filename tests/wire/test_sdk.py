@@ -1,7 +1,7 @@
-"""AWS's own SageMaker SDK, the last 2.x, against the embedded service: a built-in algorithm, a script, attach.
+"""AWS's own SageMaker SDK, 2.x and 3.x, against the embedded service: a built-in algorithm, a script, attach.
 
-It gets nothing but ``AWS_ENDPOINT_URL``, credentials, role and bucket. Its environment, and that of the newest
-scikit-learn that it knows, are built once and kept.
+Each gets nothing but ``AWS_ENDPOINT_URL``, credentials, role and bucket. Their environments, and that of
+the newest scikit-learn that they know, are built once and kept.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from sagespark.local.environments.build import Environments
 from sagespark.local.environments.pins import Pin
 from support.local_service import ServiceProcess
 
-pytestmark = [pytest.mark.wire, pytest.mark.slow]
+# An environment is downloaded and built the first time.
+pytestmark = [pytest.mark.wire, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-SDK = Pin("sagemaker-sdk", "2.257.7", ("sagemaker==2.257.7",), "sagemaker")
+SDK_2 = Pin("sagemaker-sdk", "2.257.7", ("sagemaker==2.257.7",), "sagemaker")
+# pip looks for minutes for the s3fs that goes with the rest.
+SDK_3 = Pin("sagemaker-sdk", "3.27.0", ("sagemaker==3.27.0", "s3fs==0.4.2"), "sagemaker.train")
 SCRIPT = """
 import argparse, os, pathlib, pickle
 import numpy as np
@@ -48,7 +51,7 @@ SageMaker:
     Modules:
       TelemetryOptOut: true
 """
-CLIENT = """
+CLIENT_2 = """
 import json, os
 import boto3, numpy as np
 from sagemaker import KMeans, Session
@@ -86,12 +89,89 @@ predictor.delete_endpoint()
 print("FOUND " + json.dumps(found))
 """
 
+CLIENT_3 = """
+import json, os, tarfile
+import boto3, numpy as np
+from sagemaker.core.helper.session_helper import Session
+from sagemaker.core import image_uris
+from sagemaker.core.resources import Endpoint, EndpointConfig, Model, TrainingJob
+from sagemaker.core.shapes import ContainerDefinition, MetricDefinition, ProductionVariant
+from sagemaker.core.training.configs import Compute, InputData, SourceCode
+from sagemaker.train import ModelTrainer
 
-def test_the_sdk_trains_deploys_predicts_and_attaches(tmp_path: Path) -> None:
-    python = Environments(SystemClock()).build(SDK, print, lambda: None)
+role, bucket = os.environ["SAGESPARK_ROLE"], os.environ["SAGESPARK_BUCKET"]
+session = Session(boto3.Session(region_name="us-east-1"), default_bucket=bucket)
+compute = Compute(instance_type="ml.m5.large", instance_count=1, volume_size_in_gb=5)
+rng = np.random.default_rng(0)
+found = {}
+
+
+def trained(trainer, name, rows):
+    np.savetxt(name, rows, delimiter=",")
+    uri = session.upload_data(name, bucket, "rows/" + name)
+    trainer.train([InputData(channel_name="train", data_source=uri, content_type="text/csv;label_size=0")], logs=False)
+    # Attach to the finished job by its name alone.
+    return TrainingJob.get(trainer._latest_training_job.training_job_name)
+
+
+def answers(name, image, job, rows, environment):
+    artifact = job.model_artifacts.s3_model_artifacts
+    container = ContainerDefinition(image=image, model_data_url=artifact, environment=environment)
+    Model.create(model_name=name, primary_container=container, execution_role_arn=role)
+    variant = ProductionVariant(
+        variant_name="all", model_name=name, initial_instance_count=1, instance_type="ml.m5.large"
+    )
+    EndpointConfig.create(endpoint_config_name=name, production_variants=[variant])
+    endpoint = Endpoint.create(endpoint_name=name, endpoint_config_name=name)
+    endpoint.wait_for_status("InService", poll=1)
+    body = "\\n".join(",".join(map(str, row)) for row in rows)
+    answer = endpoint.invoke(body=body, content_type="text/csv", accept="application/json")
+    endpoint.delete()
+    return json.loads(answer.body.read())
+
+
+x = np.concatenate([rng.normal(size=(50, 2)) + centre for centre in (0, 50)])
+image = image_uris.retrieve("kmeans", "us-east-1")
+trainer = ModelTrainer(
+    training_image=image,
+    compute=compute,
+    hyperparameters={"k": 2, "feature_dim": 2},
+    role=role,
+    sagemaker_session=session,
+)
+job = trained(trainer, "clusters.csv", x)
+labels = [int(p["closest_cluster"]) for p in answers("clusters", image, job, x, {})["predictions"]]
+found["clusters"] = [sorted(set(labels[:50])), sorted(set(labels[50:]))]
+
+x = rng.normal(size=(60, 3))
+y = x @ [1, 2, 3]
+image = image_uris.retrieve("sklearn", "us-east-1", version="1.4-2", py_version="py3", instance_type="ml.m5.large")
+trainer = ModelTrainer(
+    training_image=image,
+    source_code=SourceCode(source_dir="src", entry_script="train.py"),
+    compute=compute,
+    hyperparameters={"scale": 2.0},
+    role=role,
+    sagemaker_session=session,
+).with_metric_definitions([MetricDefinition(name="score", regex="score=(.*?);")])
+job = trained(trainer, "rows.csv", np.column_stack([y, x]))
+found["score"] = job.final_metric_data_list[0].value
+found["attached"] = [json.loads(trainer.source_code.model_dump_json())["entry_script"], job.hyper_parameters["scale"]]
+with tarfile.open("sourcedir.tar.gz", "w:gz") as tar:
+    tar.add("src/train.py", "train.py")
+submitted = session.upload_data("sourcedir.tar.gz", bucket, "code")
+told = {"SAGEMAKER_PROGRAM": "train.py", "SAGEMAKER_SUBMIT_DIRECTORY": submitted}
+found["error"] = float(np.abs(np.ravel(answers("line", image, job, x[:5], told)) - 2 * y[:5]).max())
+print("FOUND " + json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize(("sdk", "program"), [(SDK_2, CLIENT_2), (SDK_3, CLIENT_3)], ids=["2.x", "3.x"])
+def test_the_sdk_trains_deploys_predicts_and_attaches(tmp_path: Path, sdk: Pin, program: str) -> None:
+    python = Environments(SystemClock()).build(sdk, print, lambda: None)
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "train.py").write_text(SCRIPT)
-    (tmp_path / "client.py").write_text(CLIENT)
+    (tmp_path / "client.py").write_text(program)
     (tmp_path / ".config" / "sagemaker").mkdir(parents=True)
     (tmp_path / ".config" / "sagemaker" / "config.yaml").write_text(CONFIG)
     service = ServiceProcess(tmp_path / "data").start()
