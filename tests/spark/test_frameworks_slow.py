@@ -19,7 +19,8 @@ from pyspark.sql import DataFrame, SparkSession
 from sagespark import LocalSageMaker, SageMakerSession
 from sagespark.ml.frameworks import MXNet, PyTorch, TensorFlow
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+# An environment is downloaded and built the first time.
+pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 READ = """
 import os, pathlib

@@ -19,7 +19,8 @@ import pytest
 from sagespark.local.containers.fm_model import FactorizationMachine
 from sagespark.local.containers.linear_model import LinearModel
 
-pytestmark = pytest.mark.slow
+# An environment is downloaded and built the first time.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 REQUIREMENTS = ("mxnet==1.9.1", "numpy==1.23.5")
 OPEN = """
