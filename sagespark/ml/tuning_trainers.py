@@ -130,10 +130,12 @@ class JobTrainer:
 
         def heard(description: dict[str, Any]) -> None:
             nonlocal stopped
-            if report is None or stopped or handle.spec.outcome(description) is not None:
+            if report is None or stopped:
                 return
-            stopped = report(logged.values(description))
-            if stopped:
+            # The last values of a job that has ended are what later trials are compared with.
+            worse = report(logged.values(description))
+            if worse and handle.spec.outcome(description) is None:
+                stopped = True
                 handle.stop()
 
         try:
