@@ -196,10 +196,20 @@ def log_to_stdout() -> None:
     )
 
 
-def without(*packages: str) -> None:
-    """Let this process do without packages that a library imports wherever it finds them, for what is not used here."""
-    # None in sys.modules makes the import fail as if the package were not installed.
-    sys.modules.update(dict.fromkeys(packages))  # type: ignore[arg-type]
+@contextlib.contextmanager
+def without(package: str) -> Iterator[None]:
+    """Let imports in this block do without a package that is not used here, unless it is imported already.
+
+    Libraries import others wherever they find them, for what only some callers need, and that takes time.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # makes an import fail, as Python's reference tells
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def run(program: Callable[[], None]) -> NoReturn:

@@ -15,7 +15,6 @@ The artifact is AWS's own: ``model_algo-1``, an MXNet NDArray list of one float3
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -96,13 +95,8 @@ def train() -> None:
 
 def _import_sklearn() -> None:
     """Import scikit-learn without pandas: it only recognises DataFrames by it, and waits a fifth of a second for it."""
-    if "pandas" in sys.modules:
-        return
-    sys.modules["pandas"] = None  # type: ignore[assignment]  # makes an import fail, as Python's reference tells
-    try:
+    with contract.without("pandas"):
         import sklearn.cluster  # noqa: F401 - OpenMP and BLAS can be limited once they are loaded
-    finally:
-        del sys.modules["pandas"]
 
 
 def _lloyd(

@@ -22,5 +22,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     # XGBoost imports scikit-learn for its own estimators, which takes longer than all the rest of the start.
-    contract.without("sklearn")
-    main()
+    with contract.without("sklearn"):
+        main()

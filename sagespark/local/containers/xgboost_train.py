@@ -219,5 +219,5 @@ def _refusal(error: Exception, hosts: Collective) -> Exception:
 
 if __name__ == "__main__":
     # XGBoost imports scikit-learn for its own estimators, which takes longer than all the rest of a small job.
-    contract.without("sklearn")
-    contract.run(train)
+    with contract.without("sklearn"):
+        contract.run(train)
