@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -109,8 +111,7 @@ class MultipartWriter:
         ValueError
             If the writer is closed.
         """
-        if self._closed:
-            raise ValueError(f"the writer of {self.uri} is closed")
+        self._check_open()
         view = memoryview(data).cast("B")
         self.written += len(view)
         while len(view):
@@ -129,20 +130,12 @@ class MultipartWriter:
         ServiceError
             If the object could not be finished; the upload is then aborted.
         """
-        if self._closed:
-            raise ValueError(f"the writer of {self.uri} is closed")
-        client = self._session.client("s3")
-        try:
-            if self._upload_id is None:
-                body = bytes(self._buffer)
-                etag = str(call(client, "PutObject", **self._where, Body=body, **self._options)["ETag"])
-            else:
-                etag = self._sent().complete(self._session)
-        except BaseException:
-            self.abort()
-            raise
-        self._end()
-        return etag
+        with self._ending():
+            if self._upload_id is not None:
+                return self._sent().complete(self._session)
+            body = bytes(self._buffer)
+            answer = call(self._session.client("s3"), "PutObject", **self._where, Body=body, **self._options)
+            return str(answer["ETag"])
 
     def hold(self) -> HeldUpload:
         """Send what is left, but leave the object unfinished: whoever gets what is returned can finish it.
@@ -152,15 +145,23 @@ class MultipartWriter:
         ServiceError
             If a part could not be written; the upload is then aborted.
         """
-        if self._closed:
-            raise ValueError(f"the writer of {self.uri} is closed")
+        with self._ending():
+            return self._sent()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """End the writer with the block; abort where the block fails."""
+        self._check_open()
         try:
-            held = self._sent()
+            yield
         except BaseException:
             self.abort()
             raise
         self._end()
-        return held
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"the writer of {self.uri} is closed")
 
     def abort(self) -> None:
         """Give the object up and remove the parts written; does nothing after ``close()``."""
