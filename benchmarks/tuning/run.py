@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,13 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402 -- the number of BLAS threads is read at import
 from methods import METHODS, versions  # noqa: E402 -- as above
 from problems import LISTED, OTHERS, PROBLEMS, EvaluationError, Problem, real  # noqa: E402 -- as above
+
+
+def processor() -> str:
+    """Return the processor's name, which CPU seconds are of."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def run(method: str, problem: Problem, seed: int, parallel: int, budget: int) -> dict[str, Any]:
@@ -61,6 +69,7 @@ def run(method: str, problem: Problem, seed: int, parallel: int, budget: int) ->
         "distinct": len(keys),
         "cpu_seconds": round(cpu, 3),
         "versions": versions(tuner),
+        "processor": processor(),
     }
 
 

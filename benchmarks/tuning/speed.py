@@ -16,7 +16,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import numpy as np  # noqa: E402 -- the number of BLAS threads is read at import
-from methods import METHODS, Optuna  # noqa: E402 -- as above
+from libraries import Optuna  # noqa: E402 -- as above
+from methods import METHODS  # noqa: E402 -- as above
 from problems import PROBLEMS  # noqa: E402 -- as above
 
 from sagespark.bayesopt import Bayesian  # noqa: E402 -- as above
