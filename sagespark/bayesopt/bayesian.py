@@ -24,6 +24,9 @@ from sagespark.bayesopt.trial import Trial
 
 FIRST_MOST = 9
 """First points drawn without a model, at most. More cost spaces of many parameters; fewer miss one of many minima."""
+WHILE_PENDING = tuple(i for i, (lengthscales, _) in enumerate(MEMBERS) if lengthscales == "short")
+"""Members that ask while trials are pending. The others are surer of places that nobody has seen, and so see less to
+find out by several trials at once: measured, more regret."""
 NOTHING: dict[str, Any] = {
     "thetas": [None] * len(MEMBERS),
     "feasibility": None,
@@ -75,14 +78,14 @@ class Bayesian(Strategy):
         """Tell whether the next trial is drawn without a model.
 
         What was added, while it is of use, stands for half of the first trials; the others alternate with the model's,
-        and tell whether it is.
+        and tell whether it is. One of them comes first: if what was added is refuted, little was lost.
         """
         first = min(2 * len(self.space) + 1, FIRST_MOST)
         added = sum(task is not None or not state["judgement"]["refuted"] for _, task in self._log.added)
         unlike = sum(theta is not None and not is_related(theta, len(self.space)) for theta in state["thetas"])
         if unlike >= 2 or not added:
             return bool(state["drawn"] < first)
-        return bool(state["drawn"] < max(first - added, first // 2)) and len(self._log.trials) % 2 == 1
+        return bool(state["drawn"] < max(first - added, first // 2)) and len(self._log.trials) % 2 == 0
 
     def _first(self, drawn: int) -> Config:
         """Return the next point of the sequence that was not used."""
@@ -96,8 +99,9 @@ class Bayesian(Strategy):
         """Return the configuration that the surrogate prefers, and the state."""
         asked = len(self._log.trials)
         # One member at a time, in turn: measured, that finds as much as all at once.
-        turn, member = divmod(asked, len(MEMBERS))
-        member, thetas = choose(data, member, state["thetas"], is_quick=turn % 2 == 1)
+        members = WHILE_PENDING if len(data.pending) else range(len(MEMBERS))
+        turn, place = divmod(asked, len(members))
+        member, thetas = choose(data, members[place], state["thetas"], is_quick=turn % 2 == 1)
         theta = feasibility.fit(data, state["feasibility"]) if data.failed.any() else None
         acquisition = acquire(data, [member], thetas, theta)
         new = {**state, "thetas": thetas, "feasibility": theta, "model": member}

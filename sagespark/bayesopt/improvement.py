@@ -28,7 +28,7 @@ from sagespark.bayesopt.posterior import Posteriors, lower_factor
 from sagespark.bayesopt.scaling import Floats
 from sagespark.bayesopt.sobol import sobol
 
-FANTASIES = 16
+FANTASIES = 64
 
 
 @dataclass(frozen=True, eq=False)
