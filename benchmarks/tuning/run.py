@@ -29,7 +29,9 @@ def processor() -> str:
     """Return the processor's name, which CPU seconds are of."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def run(method: str, problem: Problem, seed: int, parallel: int, budget: int) -> dict[str, Any]:

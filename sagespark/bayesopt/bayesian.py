@@ -78,14 +78,16 @@ class Bayesian(Strategy):
         """Tell whether the next trial is drawn without a model.
 
         What was added, while it is of use, stands for half of the first trials; the others alternate with the model's,
-        and tell whether it is. One of them comes first: if what was added is refuted, little was lost.
+        and tell whether it is. What was added as the same objective is trusted most, so there one of the others comes
+        first: if it is refuted, little was lost.
         """
         first = min(2 * len(self.space) + 1, FIRST_MOST)
         added = sum(task is not None or not state["judgement"]["refuted"] for _, task in self._log.added)
         unlike = sum(theta is not None and not is_related(theta, len(self.space)) for theta in state["thetas"])
         if unlike >= 2 or not added:
             return bool(state["drawn"] < first)
-        return bool(state["drawn"] < max(first - added, first // 2)) and len(self._log.trials) % 2 == 0
+        turn = 0 if any(task is None for _, task in self._log.added) else 1
+        return bool(state["drawn"] < max(first - added, first // 2)) and len(self._log.trials) % 2 == turn
 
     def _first(self, drawn: int) -> Config:
         """Return the next point of the sequence that was not used."""
