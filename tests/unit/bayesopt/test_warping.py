@@ -271,6 +271,24 @@ def test_a_search_warps_what_needs_it_and_resumes_with_the_warp() -> None:
     assert asked.model.data.inputs is not None
 
 
+def test_what_was_added_as_the_same_objective_decides_and_other_tasks_go_along() -> None:
+    s, rng = Bayesian(DECADES, seed=1), np.random.default_rng(0)
+    for i, u in enumerate(rng.random((40, 3))):
+        config = DECADES.from_unit(u)
+        s.add(config, 3 * loss(config) + 5 if i >= 25 else loss(config), "other" if i >= 25 else None)
+    for i in range(6):
+        trial = s.ask()
+        s.tell(trial.id, None if i == 3 else loss(trial.config), "Failed" if i == 3 else "Completed")
+    state = s.history[40]["state"]
+    assert state["weighed"] == 20
+    assert state["warp"]["a"][0] < 0.7
+    history = json.loads(json.dumps(s.history))
+    for cut in range(40, len(history), 2):
+        part = Bayesian(DECADES, seed=1, history=history[:cut])
+        part.ask()
+        assert part.history[-1] == history[cut]
+
+
 def test_a_history_from_before_warps_loads() -> None:
     history = json.loads(json.dumps(search(30).history))
     for event in history:
