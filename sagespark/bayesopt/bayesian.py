@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from sagespark.bayesopt.strategy import Strategy, copy_of
 from sagespark.bayesopt.surrogate import MEMBERS, NOISY, Surrogate, choose, is_related, surrogate
 from sagespark.bayesopt.threads import one_thread
 from sagespark.bayesopt.trial import Trial
+from sagespark.bayesopt.warping import state_of, warp_of
+from sagespark.bayesopt.weighing import weigh, weighing
 
 FIRST_MOST = 9
 """First points drawn without a model, at most. More cost spaces of many parameters; fewer miss one of many minima."""
@@ -31,11 +34,13 @@ NOTHING: dict[str, Any] = {
     "thetas": [None] * len(MEMBERS),
     "feasibility": None,
     "judgement": UNJUDGED,
+    "warp": None,
+    "weighed": 0,
     "drawn": 0,
     "model": None,
 }
-"""The state before the first trial: hyperparameters, :mod:`parents`' judgement, how many first points were drawn, and
-which member the trial came from."""
+"""The state before the first trial: hyperparameters, :mod:`parents`' judgement, the :mod:`warping` and at how many
+values it was weighed last, how many first points were drawn, and which member the trial came from."""
 
 
 class Bayesian(Strategy):
@@ -48,7 +53,9 @@ class Bayesian(Strategy):
        is fitted to all that is known, and the configuration with the largest log expected improvement is asked for:
        the mean over what pending trials may bring (:mod:`improvement`). Failed trials count as worst, and the chance
        of success multiplies expected improvement (:mod:`feasibility`). No configuration is asked for twice.
-    3. The fitted hyperparameters go into the ask event; the next fit starts from there.
+    3. From 20 values on, where the objective varies far faster at one end of a range than at the other, and the data
+       say so very clearly, the surrogate sees that range through a warp (:mod:`weighing`).
+    4. The fitted hyperparameters go into the ask event; the next fit starts from there.
 
     Parameters
     ----------
@@ -59,11 +66,12 @@ class Bayesian(Strategy):
     def _suggest(self) -> tuple[Config, int | None, Any]:
         self._refuse_if_exhausted()
         with one_thread():
-            last = self._log.state or {**NOTHING, "drawn": len(self._log.trials)}
+            # A history may have no states, or older ones that lack an entry.
+            last = {**NOTHING, "drawn": len(self._log.trials), **(self._log.state or {})}
             judgement = judge(self.space, self._log, self._sign, self.seed, last["judgement"])
             state = {**last, "judgement": judgement, "model": None}
             if judgement["refuted"] and not last["judgement"]["refuted"]:
-                state["thetas"] = NOTHING["thetas"]
+                state.update({key: NOTHING[key] for key in ("thetas", "warp", "weighed")})
             data = self._data(self._log, state)
             values = 0 if data is None else int(np.count_nonzero(~data.failed))
             if data is None or self._is_first(state) or values < 3:
@@ -71,8 +79,9 @@ class Bayesian(Strategy):
             return self._model(data, state)
 
     def _data(self, log: Log, state: Any) -> Data | None:
-        """Return the arrays of a log, without what was added as the same objective where that was refuted."""
-        return encode(self.space, log, self._sign, self.seed, same=not state["judgement"]["refuted"])
+        """Return the arrays of a log under a state's warp; what was added as the same objective unless refuted."""
+        data = encode(self.space, log, self._sign, self.seed, same=not state["judgement"]["refuted"])
+        return data if data is None else replace(data, inputs=warp_of(state.get("warp")))
 
     def _is_first(self, state: Any) -> bool:
         """Tell whether the next trial is drawn without a model.
@@ -104,6 +113,10 @@ class Bayesian(Strategy):
         members = WHILE_PENDING if len(data.pending) else range(len(MEMBERS))
         turn, place = divmod(asked, len(members))
         member, thetas = choose(data, members[place], state["thetas"], is_quick=turn % 2 == 1)
+        due = weighing(int(np.count_nonzero((data.groups == 0) & ~data.failed)))
+        if due > state["weighed"]:
+            data, thetas = weigh(data, member, thetas)
+            state = {**state, "warp": state_of(data.inputs), "weighed": due}
         theta = feasibility.fit(data, state["feasibility"]) if data.failed.any() else None
         acquisition = acquire(data, [member], thetas, theta)
         new = {**state, "thetas": thetas, "feasibility": theta, "model": member}

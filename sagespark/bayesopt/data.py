@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from sagespark.bayesopt.priors import RELATED, SAME, Relation
 from sagespark.bayesopt.scaling import Floats
 from sagespark.bayesopt.space import Space
 from sagespark.bayesopt.trial import Trial
+from sagespark.bayesopt.warping import Warp
 
 CAP = 400
 """Observations that the surrogate takes, at most."""
@@ -43,6 +44,8 @@ class Data:
     """Of group 0."""
     observations: tuple[Trial, ...]
     """Of group 0, with a value, in the order of ``X``."""
+    inputs: Warp | None = None
+    """What the surrogate sees points through; None: as they are."""
 
     @property
     def own(self) -> NDArray[np.bool_]:
@@ -55,9 +58,27 @@ class Data:
         return tuple(relation.offset for relation in self.relations)
 
     @cached_property
+    def seen(self) -> Floats:
+        """(n, d) points as the surrogate sees them."""
+        return self.X if self.inputs is None else self.inputs(self.X)
+
+    @cached_property
     def pairs(self) -> Pairs:
         """What the evidence needs of every pair of observations."""
-        return Pairs(self.X, self.space.categorical, self.tasks, self.offsets)
+        return Pairs(self.seen, self.space.categorical, self.tasks, self.offsets)
+
+    @property
+    def succeeded(self) -> Data:
+        """The same without failures, whose values are made up."""
+        keep = ~self.failed
+        return replace(
+            self,
+            X=self.X[keep],
+            v=self.v[keep],
+            tasks=self.tasks[keep],
+            groups=self.groups[keep],
+            failed=self.failed[keep],
+        )
 
     def warp(self, family: Family, t: float) -> Warped:
         """Return the transformed outputs."""

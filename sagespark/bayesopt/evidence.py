@@ -96,12 +96,20 @@ class Evidence:
 
     def __call__(self, theta: Floats) -> tuple[float, Floats]:
         """Return the negative log posterior density and its gradient; infinite where K is not positive definite."""
+        value, gradient, _ = self.at(theta, self.pairs.delta)
+        return value, gradient
+
+    def at(self, theta: Floats, delta: Floats) -> tuple[float, Floats, Floats]:
+        """Return the same for other ``delta_j`` (d, n (n - 1) / 2) of the pairs, and what it tells of distances.
+
+        The third is the derivative of the log density, not the negative, by the squared distance of each pair.
+        """
         pairs = self.pairs
-        d, n = len(pairs.delta), pairs.n
+        d, n = len(delta), pairs.n
         w, r = np.exp(theta[:d]), correlations(theta[d + 3 :])
         amplitude, noise = math.exp(theta[d]), math.exp(theta[d + 1])
         warped = self.warp(float(theta[d + 2]))
-        k, dk = matern52(w @ pairs.delta)
+        k, dk = matern52(w @ delta)
         if pairs.others:
             b = np.where(pairs.apart, r[pairs.first] * r[pairs.second], 1.0)
             plain = amplitude * k
@@ -112,7 +120,7 @@ class Evidence:
         K[pairs.diagonal] = amplitude + noise
         L, info = dpotrf(K.reshape(n, n).T, lower=1, clean=0, overwrite_a=1)
         if info:
-            return math.inf, np.zeros_like(theta)
+            return math.inf, np.zeros_like(theta), np.zeros_like(k)
         m, a = centre(L, warped.z, pairs.H)
         log_det = 2.0 * float(np.sum(np.log(L.T.ravel()[pairs.diagonal])))
         value = -0.5 * float((warped.z - pairs.H @ m) @ a) - 0.5 * float(m @ m) - 0.5 * log_det + warped.logJ
@@ -120,7 +128,8 @@ class Evidence:
         q = np.outer(a, a).ravel()[pairs.lower] - inverse[pairs.lower]
         trace = float(a @ a - np.sum(inverse[pairs.diagonal]))
         gradient = np.empty_like(theta)
-        gradient[:d] = amplitude * w * (pairs.delta @ (q * dk))
+        by_distance = q * dk
+        gradient[:d] = amplitude * w * (delta @ by_distance)
         gradient[d] = q @ k + 0.5 * amplitude * trace
         gradient[d + 1] = 0.5 * noise * trace
         gradient[d + 2] = -float(a @ warped.dz) + warped.dlogJ
@@ -129,7 +138,7 @@ class Evidence:
             other = np.where(pairs.first == t, r[pairs.second], np.where(pairs.second == t, r[pairs.first], 0.0))
             gradient[d + 2 + t] = float((q * plain) @ np.where(pairs.apart, other, 0.0)) * (1.0 - r[t] ** 2)
         log_prior, slope = self.prior(theta)
-        return -(value + log_prior), -(gradient + slope)
+        return -(value + log_prior), -(gradient + slope), amplitude * by_distance
 
 
 def centre(L: Any, z: Floats, H: Floats) -> tuple[Floats, Floats]:

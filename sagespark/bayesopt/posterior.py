@@ -8,6 +8,9 @@ points, all of the own task. With ``k`` the covariances between a query and the 
     sigma2 = amplitude - k' K^-1 k                          (2)
     dmu/dx = (dk/dx)' a,   dsigma2/dx = -2 (dk/dx)' K^-1 k   (3)
 
+Points are those of the encoded cube, everywhere. Where a warp is given (:mod:`sagespark.bayesopt.warping`), the kernel
+sees them through it, and ``dk/dx`` has its slope as a factor; this module alone knows.
+
 (1), (2): Rasmussen and Williams 2006, eqs. 2.25 and 2.26, about the constant mean; ``sigma2`` is the variance of the
 function, without the noise of an observation.
 
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +33,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from sagespark.bayesopt.evidence import MERGED, centre, correlations, design
 from sagespark.bayesopt.kernel import deltas, matern52
 from sagespark.bayesopt.scaling import Floats
+from sagespark.bayesopt.warping import Warp
 
 BELIEF = 1e-6
 """Variance of a believed value, as a share of the amplitude: as good as an observation, and K keeps its inverse."""
@@ -57,11 +62,19 @@ class Posteriors:
     """(M, n)"""
     inverse: Floats
     """(M, n, n) inverses of K."""
+    warp: Warp | None = None
+    """What the kernel sees points through; None: as they are."""
+
+    @cached_property
+    def seen(self) -> Floats:
+        """(n, d) points as the kernel sees them."""
+        return self.X if self.warp is None else self.warp(self.X)
 
     def covariances(self, points: Floats) -> Floats:
         """Return ``k`` of (S, d) points, shape (M, S, n)."""
+        seen = points if self.warp is None else self.warp(points)
         # Flat in S and n: a matrix product for each posterior instead of one for each point.
-        delta = deltas(points[:, None, :], self.X[None, :, :], self.categorical)
+        delta = deltas(seen[:, None, :], self.seen[None, :, :], self.categorical)
         S, n, d = delta.shape
         r2 = self.weights @ delta.reshape(S * n, d).T
         return matern52(r2)[0].reshape(len(self.weights), S, n) * self.relation[:, None, :]
@@ -69,11 +82,15 @@ class Posteriors:
     def covariance_gradients(self, points: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Return what the gradients at (S, d) points are made of.
 
-        ``k`` and its derivative by the squared distance (M, S, n), the differences of points (S, n, d), and what these
-        are multiplied with in the derivative of the squared distance by the point (M, d), which is 0 along categories.
+        ``k`` and its derivative by the squared distance (M, S, n), the differences of points (S, n, d), with the warp's
+        slope as a factor, and what these are multiplied with in the derivative of the squared distance by the point
+        (M, d), which is 0 along categories.
         """
-        difference = points[:, None, :] - self.X[None, :, :]
-        delta = deltas(points[:, None, :], self.X[None, :, :], self.categorical)
+        seen = points if self.warp is None else self.warp(points)
+        difference = seen[:, None, :] - self.seen[None, :, :]
+        delta = deltas(seen[:, None, :], self.seen[None, :, :], self.categorical)
+        if self.warp is not None:
+            difference *= self.warp.slope(points)[:, None, :]
         S, n, d = delta.shape
         k, dk = matern52(self.weights @ delta.reshape(S * n, d).T)
         shape, relation = (len(self.weights), S, n), self.relation[:, None, :]
@@ -109,6 +126,7 @@ def condition(
     thetas: Floats,
     tasks: NDArray[np.int64] | None = None,
     offsets: Sequence[float] = (),
+    warp: Warp | None = None,
 ) -> Posteriors:
     """Return the posteriors given observations and pending points.
 
@@ -128,16 +146,19 @@ def condition(
         Task of each observation; None: the own one.
     offsets : sequence of float
         Prior deviation of each other task's level from the own one.
+    warp : Warp or None
+        What the kernel sees points through.
     """
     n, d = X.shape
     points = np.concatenate([X, pending])
+    seen = points if warp is None else warp(points)
     total, count = len(points), len(thetas)
     own = np.zeros(total, dtype=np.int64)
     if tasks is not None:
         own[:n] = tasks
     weights, amplitude, noise = np.exp(thetas[:, :d]), np.exp(thetas[:, d]), np.exp(thetas[:, d + 1])
     r = correlations(thetas[:, d + 3 :])[:, own]
-    delta = deltas(points[:, None, :], points[None, :, :], categorical).reshape(total * total, d)
+    delta = deltas(seen[:, None, :], seen[None, :, :], categorical).reshape(total * total, d)
     k = matern52(weights @ delta.T)[0].reshape(count, total, total)
     mean, a, inverse = np.empty(count), np.zeros((count, total)), np.empty((count, total, total))
     diagonal = np.arange(total)
@@ -155,7 +176,7 @@ def condition(
         half = np.tril(dpotri(L, lower=1)[0])
         inverse[i] = half + half.T
         inverse[i][diagonal, diagonal] *= 0.5
-    return Posteriors(points, categorical, weights, amplitude, noise, r * amplitude[:, None], mean, a, inverse)
+    return Posteriors(points, categorical, weights, amplitude, noise, r * amplitude[:, None], mean, a, inverse, warp)
 
 
 def lower_factor(K: Floats) -> Floats:

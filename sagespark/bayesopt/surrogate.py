@@ -66,11 +66,11 @@ def fit(data: Data, members: Sequence[int], previous: Sequence[Sequence[float] |
         merged = same.any() and (last is None or bool(np.all(last[-len(same) :][same] >= MERGED)))
         found = []
         if not same.any() or not merged or _doubts(data):
-            found.append(_mode(Evidence(apart, warp, prior), prior, None if merged else last, prior.bounds))
+            found.append(mode(Evidence(apart, warp, prior), prior, None if merged else last, prior.bounds))
         if same.any() and (merged or _doubts(data)):
             tail = [(MERGED, MERGED) if s else bound for s, bound in zip(same, prior.bounds[-len(same) :], strict=True)]
             bounds = prior.bounds[: -len(same)] + tail
-            value, theta = _mode(Evidence(together, warp, prior), prior, last, bounds)
+            value, theta = mode(Evidence(together, warp, prior), prior, last, bounds)
             # The prior's density there is beside the point: merging is a hypothesis of its own, and the one believed.
             value -= TRUST + float(np.count_nonzero(same)) * float(np.log1p((MERGED - SAME.atanh_r) ** 2))
             found.append((value, theta))
@@ -112,15 +112,21 @@ def choose(
 
 
 def _speaks_for(data: Data, other: int, member: int, thetas: Sequence[Sequence[float] | None]) -> bool:
-    likelihoods = []
-    for i in (other, member):
-        prior = Prior(*MEMBERS[i], data.space.categorical, data.relations)
-        theta = extend(thetas[i] or [], prior)
-        same = _same(data)
-        merged = same.any() and bool(np.all(theta[-len(same) :][same] >= MERGED))
-        evidence = Evidence(_together(data) if merged else data.pairs, partial(data.warp, MEMBERS[i][1]), _flat)
-        likelihoods.append(-evidence(theta)[0])
-    return likelihoods[0] - likelihoods[1] > CLEAR
+    of_other, own = (log_likelihood(data, i, thetas[i] or []) for i in (other, member))
+    return of_other - own > CLEAR
+
+
+def log_likelihood(data: Data, member: int, theta: Sequence[float] | Floats) -> float:
+    """Return the log likelihood of a member's hyperparameters, up to a constant that all members share."""
+    full = extend(theta, Prior(*MEMBERS[member], data.space.categorical, data.relations))
+    return -Evidence(pairs_for(data, full), partial(data.warp, MEMBERS[member][1]), _flat)(full)[0]
+
+
+def pairs_for(data: Data, theta: Floats) -> Pairs:
+    """Return the pairs that a fitted ``theta`` is of: whether what was added as the same objective is merged or not."""
+    same = _same(data)
+    merged = same.any() and bool(np.all(theta[-len(same) :][same] >= MERGED))
+    return _together(data) if merged else data.pairs
 
 
 def _flat(theta: Floats) -> tuple[float, Floats]:
@@ -136,13 +142,23 @@ def _together(data: Data) -> Pairs:
     if not data.relations:
         return data.pairs
     offsets = tuple(np.where(_same(data), 0.0, data.offsets).tolist())
-    return Pairs(data.X, data.space.categorical, data.tasks, offsets)
+    return Pairs(data.seen, data.space.categorical, data.tasks, offsets)
 
 
-def _mode(
+def mode(
     evidence: Evidence, prior: Prior, last: Floats | None, bounds: Sequence[tuple[float, float]]
 ) -> tuple[float, Floats]:
-    """Return the least negative log posterior density that was found, and where."""
+    """Return the least negative log posterior density that was found, and where.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    prior : Prior
+        Whose start is one to search from: always, or where observations are few.
+    last : ndarray or None
+        Another such start.
+    bounds : sequence of (float, float)
+    """
     d = len(prior.categorical)
     starts = [] if last is None else [(last, WARM)]
     if last is None or evidence.pairs.n <= TWO_STARTS:
@@ -179,7 +195,7 @@ def _doubts(data: Data) -> bool:
     return own >= 2 and (four <= 2 or four & (four - 1) == 0 or (four % 2 == 0 and len(data.v) <= 150))
 
 
-def extend(theta: Sequence[float], prior: Prior) -> Floats:
+def extend(theta: Sequence[float] | Floats, prior: Prior) -> Floats:
     """Return ``theta`` with the prior's relations for tasks that were added since."""
     known = len(theta)
     return np.concatenate([theta, prior.start[known:]])
@@ -248,7 +264,9 @@ def surrogate(data: Data, members: Sequence[int], thetas: Sequence[Sequence[floa
     table = np.array(rows)
     warped = [data.warp(MEMBERS[i][1], float(table[m, d + 2])) for m, i in enumerate(members)]
     z = np.stack([w.z for w in warped])
-    posteriors = condition(data.X, z, data.pending, data.space.categorical, table, data.tasks, data.offsets)
+    posteriors = condition(
+        data.X, z, data.pending, data.space.categorical, table, data.tasks, data.offsets, data.inputs
+    )
     return Surrogate(
         data,
         tuple(members),
