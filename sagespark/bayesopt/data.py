@@ -42,6 +42,8 @@ class Data:
     """What is believed of the other tasks."""
     scale: Scale
     """Of group 0."""
+    worst: float
+    """The worst value of group 0, smaller is better; of all where it has none."""
     observations: tuple[Trial, ...]
     """Of group 0, with a value, in the order of ``X``."""
     inputs: Warp | None = None
@@ -133,6 +135,7 @@ def encode(space: Space, log: Log, sign: float, seed: int, same: bool = True) ->
         pending=_points(space, log.pending()),
         relations=tuple(SAME if name is None else RELATED for name in names),
         scale=own_scale,
+        worst=float(np.max(y[group == 0] if np.any(group == 0) else y)),
         observations=tuple(r[0] for r in rows if r[2] == 0),
     )
 

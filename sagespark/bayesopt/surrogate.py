@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from sagespark.bayesopt.data import Data
 from sagespark.bayesopt.evidence import MERGED, Evidence, Pairs
 from sagespark.bayesopt.improvement import Improvement, improvement
-from sagespark.bayesopt.outputs import Family, forward, inverse
+from sagespark.bayesopt.outputs import WORST, Family, forward, inverse
 from sagespark.bayesopt.posterior import Posteriors, condition
 from sagespark.bayesopt.priors import SAME, LengthScales, Prior
 from sagespark.bayesopt.scaling import Floats
@@ -39,6 +39,11 @@ TRUST = 3.0
 CLEAR = 3.0
 """Difference of log likelihoods from which data speak clearly: 20 to 1 (Kass and Raftery, Bayes Factors, JASA 90, 1995,
 section 3.2)."""
+AT_CEILING = 0.98 * WORST
+LEAST_RESIDUALS = 10
+"""Fewer residuals tell nothing of how wide a band has to be."""
+FACTORS = (0.25, 4.0)
+"""Bounds of what residuals may make of a band."""
 NOISY = 1e-3
 """Noise variance, in units of the outputs' variance, above which the best value seen is not believed."""
 
@@ -219,9 +224,11 @@ class Surrogate:
         """Return the objective that many deviations from the middle of its posterior, shape (len(deviations), S).
 
         In units of the objective, smaller is better: quantiles of each member, through its inverse transformation,
-        averaged over members.
+        averaged over members. Deviations are widened, or narrowed, as :attr:`calibration` says. Where an upper quantile
+        meets the ceiling to which the worst values were moved, it goes on to the worst of them.
         """
         mu, sigma = self.posteriors.moments(points)
+        sigma = sigma * self.calibration
         out = np.zeros((len(deviations), len(points)))
         lowest = float(np.min(self.data.v[self.data.groups == 0], initial=np.inf))
         lowest = lowest if np.isfinite(lowest) else float(np.min(self.data.v))
@@ -230,8 +237,32 @@ class Surrogate:
             family, t = MEMBERS[i][1], float(self.thetas[m, len(self.data.space) + 2])
             for row, deviation in enumerate(deviations):
                 T = (mu[:, m] + deviation * sigma[:, m]) * std + mean
-                out[row] += self.data.scale.inverse(inverse(family, t, T, lowest)) / len(self.members)
+                v = inverse(family, t, T, lowest)
+                y = self.data.scale.inverse(v)
+                if deviation > 0.0:
+                    y = np.where(v >= AT_CEILING, np.maximum(y, self.data.worst), y)
+                out[row] += y / len(self.members)
         return out
+
+    @cached_property
+    def calibration(self) -> Floats:
+        """Factor of each member's deviations, from how well it foretells each value from all others, shape (M,).
+
+        With ``r_i`` the residual of value ``i`` from the posterior given the others, in units of its deviation::
+
+            r_i = a_i / sqrt([K^-1]_ii)
+
+        (Rasmussen and Williams 2006, eqs. 5.10 to 5.12), the factor is the 95 % quantile of ``|r|`` over the normal
+        distribution's, 1.96; of ``n`` residuals, that which holds for one more (Vovk, Gammerman and Shafer, Algorithmic
+        Learning in a Random World, 2005, section 2.2: the level times ``1 + 1 / n``). No fit knows how well it fits.
+        """
+        known = np.flatnonzero((self.data.groups == 0) & ~self.data.failed)
+        if len(known) < LEAST_RESIDUALS:
+            return np.ones(len(self.members))
+        diagonal = self.posteriors.inverse[:, known, known]
+        r = np.abs(self.posteriors.a[:, known]) / np.sqrt(diagonal)
+        factor = np.quantile(r, min(1.0, 0.95 * (1.0 + 1.0 / len(known))), axis=1) / 1.96
+        return np.asarray(np.clip(factor, *FACTORS))
 
     def standardised(self, y: Floats) -> Floats:
         """Return (n,) outputs, smaller is better, in the units of each member, shape (M, n)."""

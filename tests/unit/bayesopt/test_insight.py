@@ -199,3 +199,36 @@ def test_what_cannot_be_drawn_is_refused(mixed: Strategy, call, text: str) -> No
     with pytest.raises(ValidationError) as caught:
         call(mixed)
     assert text in str(caught.value)
+
+
+def branin(x: float, y: float) -> float:
+    return (y - 5.1 / (4 * np.pi**2) * x**2 + 5 / np.pi * x - 6) ** 2 + 10 * (1 - 1 / (8 * np.pi)) * np.cos(x) + 10
+
+
+PLANE = Space({"x": Continuous(-2, 2, scaling="Linear"), "y": Continuous(-2, 2, scaling="Linear")})
+
+
+@pytest.mark.parametrize(
+    ("objective", "least", "most"),
+    [
+        pytest.param(lambda c: np.sin(2 * c["x"]) + np.cos(c["y"]) * c["x"], 0.9, 1.0, id="plain"),
+        # A tenth of its values lies above the ceiling to which the worst values are moved.
+        pytest.param(lambda c: np.exp(2 * c["x"] + c["y"] ** 2) + np.sin(4 * c["y"]), 0.88, 1.0, id="far values"),
+        # The models alone expect all of its values in bands several times as wide as need be.
+        pytest.param(
+            lambda c: branin(3.75 * c["x"] + 2.5, 3.75 * c["y"] + 7.5), 0.88, 0.995, id="smoother than believed"
+        ),
+    ],
+)
+def test_the_band_covers_as_many_new_values_as_it_says(objective, least: float, most: float) -> None:
+    shares = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        s = Random(PLANE, seed=seed)
+        for _ in range(50):
+            trial = s.ask()
+            s.tell(trial.id, float(objective(trial.config)))
+        new = [PLANE.from_unit(u) for u in rng.random((200, 2))]
+        predicted, values = insight.predict(s, new), np.array([objective(c) for c in new])
+        shares.append(float(np.mean((predicted.low <= values) & (values <= predicted.high))))
+    assert least <= np.mean(shares) <= most
