@@ -78,14 +78,18 @@ bench: java $(VENV)/.dev
 # The results belong to the search's code: other code, another file.
 TUNING = benchmarks/results/tuning-$$(cat sagespark/bayesopt/*.py | sha256sum | cut -c1-12)
 TUNING_RUN = $(VENV)/bin/python benchmarks/tuning/run.py --out $(TUNING).jsonl --methods sagespark
+TUNING_COMPARE = $(VENV)/bin/python benchmarks/tuning/compare.py $(TUNING).jsonl benchmarks/tuning/baselines/*.jsonl
 
 bench-tuning: $(VENV)/.dev
 	@mkdir -p benchmarks/results
-	@$(TUNING_RUN) --problems listed --seeds 20 --minutes 15
-	@$(TUNING_RUN) --problems listed --seeds 20 --parallel 4 --minutes 15
-	@$(TUNING_RUN) random sobol --problems others real --seeds 5 --minutes 15
-	@$(VENV)/bin/python benchmarks/tuning/compare.py $(TUNING).jsonl benchmarks/tuning/baselines/*.jsonl
-	@$(VENV)/bin/python benchmarks/tuning/warm.py --seeds 20 --minutes 12 --out $(TUNING)-warm.jsonl
+	@$(TUNING_RUN) --problems listed --seeds 20 --minutes 14
+	@$(TUNING_RUN) --problems listed --seeds 20 --parallel 4 --minutes 14
+	@$(TUNING_RUN) --problems real --seeds 5 --minutes 6
+	@$(TUNING_RUN) --problems others --seeds 4 --minutes 8
+	@$(TUNING_COMPARE) --problems listed real
+	@$(TUNING_COMPARE) --problems others
+	@$(VENV)/bin/python benchmarks/tuning/warm.py --seeds 20 --minutes 14 --out $(TUNING)-warm.jsonl
+	@$(VENV)/bin/python benchmarks/tuning/calibration.py
 	@$(VENV)/bin/python benchmarks/tuning/speed.py
 
 bench-tuning-jobs: java $(VENV)/.dev

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from problems import LISTED, OTHERS
 from scipy.stats import rankdata
 
 Cell = tuple[str, int, int]
@@ -42,9 +43,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--budgets", nargs="+", type=int, default=[40, 100])
+    parser.add_argument("--problems", nargs="+", default=[], help="names, or: listed, others, real; default: all")
     parser.add_argument("--against", default="optuna_gp")
     args = parser.parse_args()
     runs = load(args.files)
+    if args.problems:
+        kinds = {"listed": LISTED, "others": OTHERS}
+        wanted = {p.name for kind in args.problems for p in kinds.get(kind, [])} | set(args.problems)
+        known = {p.name for problems in kinds.values() for p in problems}
+        # Models on real data are the rest: naming them would build them.
+        runs = [r for r in runs if r["problem"] in wanted or ("real" in wanted and r["problem"] not in known)]
     table = cells(runs, tuple(args.budgets))
     floor = {
         cell: 1e-3 * float(np.median(list(table[cell[0], cell[1], 1].get("random", {0: 0.0}).values())))
