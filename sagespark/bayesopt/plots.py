@@ -91,11 +91,7 @@ def surrogate(
     drawing.observations(upper, before, name, centre)
     best = before.best
     if best is not None and best.value is not None:
-        upper.axhline(best.value, color=GREY, lw=0.8, ls=":", zorder=1)
-        upper.annotate(
-            "best so far", (1.0, best.value), xycoords=("axes fraction", "data"), xytext=(-4, 3),
-            textcoords="offset points", ha="right", va="bottom", fontsize=8, color=GREY,
-        )  # fmt: skip
+        upper.axhline(best.value, color=GREY, lw=0.8, ls=":", zorder=1, label="best so far")
     drawing.acquisition(lower, now, points, x, name, upper)
     upper.set_ylabel(label)
     if limits is not None:

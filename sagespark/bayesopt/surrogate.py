@@ -39,7 +39,8 @@ TRUST = 3.0
 CLEAR = 3.0
 """Difference of log likelihoods from which data speak clearly: 20 to 1 (Kass and Raftery, Bayes Factors, JASA 90, 1995,
 section 3.2)."""
-AT_CEILING = 0.98 * WORST
+NEAR_CEILING = 0.75 * WORST
+"""From here on an upper quantile says that a value may be one of those moved to the ceiling."""
 LEAST_RESIDUALS = 10
 """Fewer residuals tell nothing of how wide a band has to be."""
 FACTORS = (0.25, 4.0)
@@ -225,7 +226,7 @@ class Surrogate:
 
         In units of the objective, smaller is better: quantiles of each member, through its inverse transformation,
         averaged over members. Deviations are widened, or narrowed, as :attr:`calibration` says. Where an upper quantile
-        meets the ceiling to which the worst values were moved, it goes on to the worst of them.
+        nears the ceiling to which the worst values were moved, it goes on to the worst of them.
         """
         mu, sigma = self.posteriors.moments(points)
         sigma = sigma * self.calibration
@@ -240,7 +241,8 @@ class Surrogate:
                 v = inverse(family, t, T, lowest)
                 y = self.data.scale.inverse(v)
                 if deviation > 0.0:
-                    y = np.where(v >= AT_CEILING, np.maximum(y, self.data.worst), y)
+                    beyond = max(self.data.worst - float(self.data.scale.inverse(np.array(WORST))), 0.0)
+                    y = y + beyond * np.clip((v - NEAR_CEILING) / (WORST - NEAR_CEILING), 0.0, 1.0) ** 2
                 out[row] += y / len(self.members)
         return out
 
