@@ -70,8 +70,8 @@ def ascend(
         rho = 1.0 / np.where(update, curvature, 1.0)
         scale = np.where(fresh & update, curvature / np.maximum(np.sum(t * t, axis=1), 1e-300), 1.0)
         H = np.where((fresh & update)[:, None, None], eye * scale[:, None, None], H)
-        left = eye - rho[:, None, None] * (s[:, :, None] * t[:, None, :])
-        H_new = left @ H @ left.transpose(0, 2, 1) + rho[:, None, None] * (s[:, :, None] * s[:, None, :])
+        left = eye - (rho[:, None] * s)[:, :, None] * t[:, None, :]
+        H_new = left @ H @ left.transpose(0, 2, 1) + (rho[:, None] * s)[:, :, None] * s[:, None, :]
         H = np.where(update[:, None, None], H_new, H)
         fresh &= ~update
         x, f, g = np.where(good[:, None], y, x), np.where(good, f_new, f), np.where(good[:, None], g_new, g)

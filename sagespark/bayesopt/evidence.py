@@ -106,11 +106,12 @@ class Evidence:
         """
         pairs = self.pairs
         d, n = len(delta), pairs.n
-        w, r = np.exp(theta[:d]), correlations(theta[d + 3 :])
+        w = np.exp(theta[:d])
         amplitude, noise = math.exp(theta[d]), math.exp(theta[d + 1])
         warped = self.warp(float(theta[d + 2]))
         k, dk = matern52(w @ delta)
         if pairs.others:
+            r = correlations(theta[d + 3 :])
             b = np.where(pairs.apart, r[pairs.first] * r[pairs.second], 1.0)
             plain = amplitude * k
             k, dk = k * b, dk * b
@@ -144,5 +145,8 @@ class Evidence:
 def centre(L: Any, z: Floats, H: Floats) -> tuple[Floats, Floats]:
     """Return ``m`` of eq. 2 and ``a`` of eq. 4 from the lower factor of K."""
     solved = dpotrs(L, np.concatenate([z[:, None], H], axis=1), lower=1)[0]
-    m = np.linalg.solve(H.T @ solved[:, 1:] + np.eye(H.shape[1]), H.T @ solved[:, 0])
+    if H.shape[1] == 1:
+        m = H.T @ solved[:, 0] / (float(H[:, 0] @ solved[:, 1]) + 1.0)
+    else:
+        m = np.linalg.solve(H.T @ solved[:, 1:] + np.eye(H.shape[1]), H.T @ solved[:, 0])
     return m, solved[:, 0] - solved[:, 1:] @ m

@@ -29,7 +29,11 @@ def matern52(r2: Floats) -> tuple[Floats, Floats]:
 
 def deltas(a: Floats, b: Floats, categorical: tuple[bool, ...]) -> Floats:
     """Return ``delta_j`` of points that broadcast against each other, dimensions last."""
-    difference = a - b
+    return squares(a - b, categorical)
+
+
+def squares(difference: Floats, categorical: tuple[bool, ...]) -> Floats:
+    """Return ``delta_j`` of differences of points, dimensions last."""
     out = difference * difference
     for j, is_category in enumerate(categorical):
         if is_category:

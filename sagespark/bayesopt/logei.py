@@ -23,6 +23,7 @@ from scipy.special import erfcx, ndtr
 from sagespark.bayesopt.scaling import Floats
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+_SQRT_HALF = math.sqrt(0.5)
 _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
 _FAR = -100.0
 
@@ -37,15 +38,17 @@ def log_h(z: Floats) -> tuple[Floats, Floats]:
     h = density + near * below
     below_1 = np.minimum(z, -1.0)
     middle = np.maximum(below_1, _FAR)
-    q = _SQRT_HALF_PI * erfcx(-middle / math.sqrt(2.0))
+    q = _SQRT_HALF_PI * erfcx(middle * -_SQRT_HALF)
     rest = 1.0 + middle * q
-    inverse = 1.0 / (np.minimum(below_1, _FAR) ** 2)
-    series = inverse * (1.0 - inverse * (3.0 - inverse * (15.0 - 105.0 * inverse)))
     far = z < _FAR
-    rest = np.where(far, series, rest)
-    q = np.where(far, (1.0 - series) / -below_1, q)
-    value = np.where(z > -1.0, np.log(h), -0.5 * below_1 * below_1 - _LOG_SQRT_2PI + np.log(rest))
-    slope = np.where(z > -1.0, below / h, q / rest)
+    if far.any():
+        inverse = 1.0 / (np.minimum(below_1, _FAR) ** 2)
+        series = inverse * (1.0 - inverse * (3.0 - inverse * (15.0 - 105.0 * inverse)))
+        rest = np.where(far, series, rest)
+        q = np.where(far, (1.0 - series) / -below_1, q)
+    above = z > -1.0
+    value = np.where(above, np.log(h), -0.5 * below_1 * below_1 - _LOG_SQRT_2PI + np.log(rest))
+    slope = np.where(above, below / h, q / rest)
     return value, slope
 
 

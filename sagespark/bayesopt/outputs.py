@@ -18,8 +18,9 @@ Values of several objectives (tasks) are transformed in groups, each with a mini
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,30 +76,35 @@ class Warped:
 
 def transform(family: Family, t: float, v: Floats, groups: NDArray[np.int64] | None = None) -> Warped:
     """Apply a family to (n,) values ``v``; ``groups`` numbers the group of each from 0 (None: one group)."""
-    if groups is None:
-        groups = np.zeros(len(v), dtype=np.int64)
-    members = [groups == g for g in range(int(np.max(groups, initial=0)) + 1)]
+    members = [slice(None)] if groups is None or not np.any(groups) else _members(groups)
     if family == "power":
         T, dT, logJ, dlogJ = _power(t, v)
     elif family == "shift":
-        floor = np.zeros_like(v)
+        w = np.empty_like(v)
         for inside in members:
-            floor[inside] = np.min(v[inside], initial=np.inf)
-        T, dT, logJ, dlogJ = _shift(t, v - floor)
+            w[inside] = v[inside] - np.min(v[inside], initial=np.inf)
+        T, dT, logJ, dlogJ = _shift(t, w)
     else:
         T, dT, logJ, dlogJ = v, np.zeros_like(v), 0.0, 0.0
     z, dz, first = np.empty_like(v), np.empty_like(v), (0.0, 1.0)
     for g, inside in enumerate(members):
-        of = inside if np.count_nonzero(inside) >= FEW else np.ones_like(inside)
-        mean, dmean = float(np.mean(T[of])), float(np.mean(dT[of]))
-        std = max(float(np.sqrt(np.mean((T[of] - mean) ** 2))), 1e-12)
-        dstd = float(np.mean((T[of] - mean) * dT[of])) / std
+        count = len(T[inside])
+        of = inside if count >= FEW else slice(None)
+        # The sums that np.mean makes, without what it asks first: this is called at every step of every fit.
+        n = len(T[of])
+        mean, dmean = float(np.add.reduce(T[of])) / n, float(np.add.reduce(dT[of])) / n
+        centred = T[of] - mean
+        std = max(math.sqrt(float(np.add.reduce(centred * centred)) / n), 1e-12)
+        dstd = float(np.add.reduce(centred * dT[of])) / n / std
         z[inside] = (T[inside] - mean) / std
         dz[inside] = (dT[inside] - dmean - z[inside] * dstd) / std
-        count = int(np.count_nonzero(inside))
-        logJ, dlogJ = logJ - count * float(np.log(std)), dlogJ - count * dstd / std
+        logJ, dlogJ = logJ - count * math.log(std), dlogJ - count * dstd / std
         first = (mean, std) if g == 0 else first
     return Warped(z, dz, logJ, dlogJ, *first)
+
+
+def _members(groups: NDArray[np.int64]) -> list[Any]:
+    return [groups == g for g in range(int(np.max(groups)) + 1)]
 
 
 def _power(t: float, v: Floats) -> tuple[Floats, Floats, float, float]:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from sagespark.bayesopt.evidence import MERGED, centre, correlations, design
-from sagespark.bayesopt.kernel import deltas, matern52
+from sagespark.bayesopt.kernel import deltas, matern52, squares
 from sagespark.bayesopt.scaling import Floats
 from sagespark.bayesopt.warping import Warp
 
@@ -88,7 +88,7 @@ class Posteriors:
         """
         seen = points if self.warp is None else self.warp(points)
         difference = seen[:, None, :] - self.seen[None, :, :]
-        delta = deltas(seen[:, None, :], self.seen[None, :, :], self.categorical)
+        delta = squares(difference, self.categorical)
         if self.warp is not None:
             difference *= self.warp.slope(points)[:, None, :]
         S, n, d = delta.shape

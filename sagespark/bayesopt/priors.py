@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sagespark.bayesopt.outputs import Family
 from sagespark.bayesopt.scaling import Floats
@@ -81,19 +83,26 @@ class Prior:
         else:
             off = -0.5 * log_w - (math.sqrt(2.0) + 0.5 * math.log(d))
             terms, slopes = -off * off / 6.0, off / 6.0
-        category = np.array(self.categorical)
-        terms = np.where(category, -0.125 * log_w * log_w, terms)
+        if self._category.any():
+            terms = np.where(self._category, -0.125 * log_w * log_w, terms)
+            slopes = np.where(self._category, -0.25 * log_w, slopes)
         a, noise = math.exp(log_a), math.exp(log_noise)
         away = (t - T_CENTRE[self.family]) / T_DEVIATION[self.family]
-        apart = theta[d + 3 :] - np.array([task.atanh_r for task in self.tasks])
         value = float(np.sum(terms)) + log_a - a + 0.1 * log_noise - 30.0 * noise - 0.5 * away * away
         gradient = np.empty_like(theta)
-        gradient[:d] = np.where(category, -0.25 * log_w, slopes)
+        gradient[:d] = slopes
         gradient[d] = 1.0 - a
         gradient[d + 1] = 0.1 - 30.0 * noise
         gradient[d + 2] = -away / T_DEVIATION[self.family]
-        gradient[d + 3 :] = -2.0 * apart / (1.0 + apart * apart)
-        return value - float(np.sum(np.log1p(apart * apart))), gradient
+        if self.tasks:
+            apart = theta[d + 3 :] - np.array([task.atanh_r for task in self.tasks])
+            gradient[d + 3 :] = -2.0 * apart / (1.0 + apart * apart)
+            value -= float(np.sum(np.log1p(apart * apart)))
+        return value, gradient
+
+    @cached_property
+    def _category(self) -> NDArray[np.bool_]:
+        return np.array(self.categorical, dtype=bool)
 
     @property
     def bounds(self) -> list[Bounds]:
