@@ -228,10 +228,13 @@ class _Run(RunState):
                 known = len(self._strategy.trials[trial].reports)
                 if len(values) <= known:
                     return False
+                stop = False
                 for step in range(known, len(values)):
                     self._strategy.report(trial, step, values[step])
+                    # After each value, as the service does: it must not matter how many a look at the log brings.
+                    stop = stop or self._strategy.should_stop(trial)
                 self._write()
-                return self._strategy.should_stop(trial)
+                return stop
 
         return report
 
@@ -336,6 +339,7 @@ class _Run(RunState):
             strategy=self._tuner._value("strategy"),
             seed=self.seed,
             history=self._strategy.history,
+            options=self._options(),
             subModels=[self._models.get(t.id) for t in trials] if collected else None,
         )
         self._sweep()

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _STRATEGIES: dict[str, Any] = {c.__name__: c for c in (Bayesian, Random, Grid, Sobol, Hyperband, Manual)}
 
 
+_KEPT = ("ranges", "jobName", "service", "strategy", "seed", "history", "options")
+"""Members of a saved model's document that `HyperparameterTunerModel._fill` takes as they are."""
+
+
 class Parts(Stage):
     """A stage with other stages inside, which are saved in folders beside its document."""
 
@@ -108,6 +112,7 @@ class HyperparameterTunerModel(Parts, Model):
         strategy: str,
         seed: int,
         history: Sequence[Event] | None = None,
+        options: Mapping[str, Any] | None = None,
         subModels: Sequence[Any] | None = None,
     ) -> Self:
         """Take what a run found.
@@ -127,6 +132,8 @@ class HyperparameterTunerModel(Parts, Model):
             What chose the trials.
         history : sequence of mapping or None
             The driver's event log; None: made of the trials.
+        options : mapping or None
+            Arguments of the driver's strategy beside space, direction and seed: its next trial depends on them.
         subModels : sequence of Model or None
             Of all trials, None where they were not collected.
         """
@@ -137,6 +144,7 @@ class HyperparameterTunerModel(Parts, Model):
         self._jobName, self._service = jobName, service
         self._chosen, self._seed = strategy, seed
         self._history = None if history is None else [dict(e) for e in history]
+        self._options = dict(options or {})
         self._sub = None if subModels is None else list(subModels)
         return self
 
@@ -251,8 +259,7 @@ class HyperparameterTunerModel(Parts, Model):
         direction = self._objective.direction
         if self._history is not None:
             kind = _STRATEGIES[self._chosen]
-            more: dict[str, Any] = {"configs": []} if kind is Manual else {}
-            made: Strategy = kind(space, direction, self._seed, history=self._history, **more)
+            made: Strategy = kind(space, direction, self._seed, history=self._history, **self._options)
             return made
         chosen = [t for t in self._trials if t.definition == definition]
         return Bayesian(space, direction, self._seed, history=tuning_trials.as_events(chosen))
@@ -282,7 +289,7 @@ class HyperparameterTunerModel(Parts, Model):
 
         strategy = self.strategy(definition)
         options = {"label": self._objective.metric, **options}
-        return plots.surrogate(strategy, self._axis(strategy, param), step=step, **options)
+        return plots.surrogate(strategy, self._axis(strategy, param, definition), step=step, **options)
 
     def replaySurrogate(self, param: Any = None, *, definition: str | None = None, **options: Any) -> FuncAnimation:
         """Return the picture of `plotSurrogate` for every trial as an animation; ``to_jshtml()`` plays it."""
@@ -290,7 +297,7 @@ class HyperparameterTunerModel(Parts, Model):
 
         strategy = self.strategy(definition)
         options = {"label": self._objective.metric, **options}
-        return plots.animate(strategy, self._axis(strategy, param), **options)
+        return plots.animate(strategy, self._axis(strategy, param, definition), **options)
 
     def plotSlices(self, params: Sequence[str] | None = None, *, definition: str | None = None) -> Figure:
         """Draw the surrogate along each hyperparameter through the best trial."""
@@ -330,14 +337,11 @@ class HyperparameterTunerModel(Parts, Model):
         found = insight.importances(self.strategy(definition))
         return {name: share.total for name, share in found.items()}
 
-    def _axis(self, strategy: Strategy, param: Any) -> str:
+    def _axis(self, strategy: Strategy, param: Any, definition: str | None) -> str:
         if param is not None:
             return _name(param)
         names = strategy.space.names
-        return names[0] if len(names) == 1 else next(iter(self.importances(definition=self._definition(strategy))))
-
-    def _definition(self, strategy: Strategy) -> str:
-        return next(n for n, rows in self._ranges.items() if tuple(r["name"] for r in rows) == strategy.space.names)
+        return names[0] if len(names) == 1 else next(iter(self.importances(definition=definition)))
 
     # -- copies and persistence ---------------------------------------------------------------------------------------
 
@@ -365,6 +369,7 @@ class HyperparameterTunerModel(Parts, Model):
                 "strategy": self._chosen,
                 "seed": self._seed,
                 "history": self._history,
+                "options": self._options,
             }
         }
 
@@ -375,7 +380,7 @@ class HyperparameterTunerModel(Parts, Model):
             bestModel=None,
             trials=[Trial.from_json(t) for t in kept["trials"]],
             objective=Objective(kept["metric"], kept["direction"]),
-            **{name: kept[name] for name in ("ranges", "jobName", "service", "strategy", "seed", "history")},
+            **{name: kept[name] for name in _KEPT},
         )
 
 

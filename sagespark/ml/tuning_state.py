@@ -123,17 +123,20 @@ class RunState:
             found.append("a run goes on only as it began; take another checkpointDir or name for a new one")
             raise ValidationError(found, f"{self._tuner.uid}, run {before.get('name')!r}")
 
-    def _make(self, history: list[dict[str, Any]]) -> Strategy:
+    def _options(self) -> dict[str, Any]:
+        """Return the strategy's arguments beside space, direction and seed."""
         v = self._tuner._values()
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"earlyStopping": "Median" if v["earlyStoppingType"] == "Auto" else "Off"}
         if v["strategy"] == "Manual":
             more["configs"] = self._tuner.getConfigs()
         elif v["strategy"] == "Grid":
             more["levels"] = v["levels"]
-        stopping = "Median" if v["earlyStoppingType"] == "Auto" else "Off"
+        return more
+
+    def _make(self, history: list[dict[str, Any]]) -> Strategy:
         space = tuning_ranges.space(self._candidate.tuned)
-        made: Strategy = _STRATEGIES[v["strategy"]](
-            space, self._candidate.objective.direction, self.seed, history=history, earlyStopping=stopping, **more
+        made: Strategy = _STRATEGIES[self._tuner._value("strategy")](
+            space, self._candidate.objective.direction, self.seed, history=history, **self._options()
         )
         return made
 

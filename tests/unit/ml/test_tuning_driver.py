@@ -177,6 +177,20 @@ def test_early_stopping_follows_the_reports() -> None:
     assert [len(t.reports) for t in model.strategy().trials] == [10] * 5 + [4, 10]
 
 
+@pytest.mark.parametrize("look", [1, 2, 4])
+def test_early_stopping_does_not_depend_on_how_often_one_looks(look: int) -> None:
+    def outcome(config: dict[str, Any], number: int, report: Report | None) -> Outcome:
+        assert report is not None
+        values = [1.0, 9.0, 9.0, 0.1] if number == 6 else [1.0] * 4
+        for seen in range(look, 5, look):
+            if report(values[:seen]):
+                return Outcome("Stopped", values[seen - 1])
+        return Outcome("Completed", values[-1])
+
+    model = execute(Scripted(outcome), earlyStoppingType="Auto", objectiveMetricName="train:msd", maxJobs=6)
+    assert [t.status for t in model._trials] == ["Completed"] * 5 + ["Stopped"]
+
+
 def test_what_the_service_refuses_ends_the_run_and_it_goes_on_from_its_folder(tmp_path: Path) -> None:
     def outcome(config: dict[str, Any], number: int, report: Report | None) -> Outcome:
         if number == 3:
@@ -240,3 +254,13 @@ def test_grid_runs_all_of_it_where_no_limit_is_set() -> None:
     trainer = Scripted(lambda config, number, report: Outcome("Completed", float(config["k"])))
     given: dict[str, Any] = {"ranges": {"k": Integer(2, 31)}, "strategy": "Grid", "levels": 30, "maxJobs": None}
     assert len(execute(trainer, **given)._trials) == 30
+
+
+def test_the_strategy_of_the_model_goes_on_as_the_runs() -> None:
+    trainer = Scripted(lambda config, number, report: Outcome("Completed", float(config["k"])))
+    given: dict[str, Any] = {"ranges": {"k": Integer(2, 31)}, "strategy": "Grid", "levels": 30, "maxJobs": 3}
+    strategy = execute(trainer, objectiveMetricName="train:msd", earlyStoppingType="Auto", **given).strategy()
+    assert strategy.earlyStopping == "Median"
+    assert [strategy.ask().config["k"] for _ in range(2)] == [5, 6]
+    given = {"strategy": "Manual", "configs": [{"tol": 0.1}, {"tol": 0.2}, {"tol": 0.3}], "maxJobs": 2}
+    assert execute(Scripted(completed), **given).strategy().ask().config == {"tol": 0.3}
