@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
@@ -16,7 +17,7 @@ from sagespark.bayesopt import Categorical, Continuous, Integer
 from sagespark.core.errors import ResourceNotFoundError, ValidationError
 from sagespark.ml import tuning_runs, tuning_service
 from sagespark.ml.stage import Stage
-from sagespark.ml.tuning_journal import journal
+from sagespark.ml.tuning_journal import FILE, journal
 from sagespark.ml.tuning_plan import Candidate
 from sagespark.ml.tuning_ranges import from_json, nested, resolve
 
@@ -44,7 +45,7 @@ def attach(tuner: HyperparameterTuner, name: str, estimator: Any) -> Hyperparame
     ValidationError
         If an estimator is needed, or the one given is not what was tuned.
     """
-    folder = "/" in name
+    folder = "/" in name or (Path(name).expanduser() / FILE).exists()
     session = tuner.getSagemakerSession()
     missing: ResourceNotFoundError | None = None
     if not folder:
@@ -104,6 +105,7 @@ def _of_service(
     tuner._set(
         strategy=config["Strategy"],
         objectiveMetricName=goal["MetricName"],
+        objectiveType=goal["Type"],
         maxJobs=limits.get("MaxNumberOfTrainingJobs"),
         maxParallelJobs=limits["MaxParallelTrainingJobs"],
         seed=config.get("RandomSeed"),

@@ -127,7 +127,8 @@ def follow(job: TuningJob, watch: TuningWatch) -> None:
 def trials(job: TuningJob, candidates: Sequence[Candidate], stage: str = "") -> list[Trial]:
     """Return the trials of a tuning job as they stand. Calls ListTrainingJobsForHyperParameterTuningJob."""
     found: list[Trial] = []
-    for row in sorted(job.trials(), key=lambda r: str(r["TrainingJobName"])):
+    rows = sorted(job.trials(), key=lambda row: _place(job.name, row))
+    for row in rows:
         definition = row.get("TrainingJobDefinitionName", "")
         candidate = next((c for c in candidates if c.name == definition), candidates[0])
         values = row["TunedHyperParameters"]
@@ -149,6 +150,15 @@ def trials(job: TuningJob, candidates: Sequence[Candidate], stage: str = "") -> 
             )
         )
     return found
+
+
+def _place(tuningJob: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return where a training job stands among a tuning job's: by the number in its name, else by its time.
+
+    Names are ``{tuning job}-{number}-{token}``, the number with at least three digits: as text, 1000 is before 101.
+    """
+    number = row["TrainingJobName"].removeprefix(f"{tuningJob}-").partition("-")[0]
+    return (int(number) if number.isdecimal() else 0, row["CreationTime"], row["TrainingJobName"])
 
 
 class TuningWatch:

@@ -1,0 +1,104 @@
+"""Going on with runs that exist: what is taken from a tuning job's description, or from a driver's journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagespark.aws.session import SageMakerSession
+from sagespark.aws.tuning_job import TuningJob
+from sagespark.bayesopt import Continuous, Integer
+from sagespark.ml import SageMakerEstimator, tuning_service
+from sagespark.ml.clustering import KMeans
+from sagespark.ml.tuning import HyperparameterTuner
+from sagespark.ml.tuning_journal import FileJournal
+from support.scripted import Script
+
+ARN = "arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/tune"
+DEPTH = {"Name": "depth", "MinValue": "1", "MaxValue": "9", "ScalingType": "Auto"}
+
+
+def own(*metrics: str) -> SageMakerEstimator:
+    """Return an estimator of an own image that writes these metrics."""
+    found = [{"Name": m, "Regex": rf"{m}=(\S+)"} for m in metrics]
+    return SageMakerEstimator(imageUri="account/own:1", metricDefinitions=found, featuresCol="features")
+
+
+def description(*definitions: dict[str, Any], **members: Any) -> dict[str, Any]:
+    """Return what DescribeHyperParameterTuningJob says; without definitions, of one that minimises loss."""
+    config: dict[str, Any] = {"Strategy": "Random", "ResourceLimits": {"MaxParallelTrainingJobs": 2}, "RandomSeed": 4}
+    found = {
+        "HyperParameterTuningJobName": "tune",
+        "HyperParameterTuningJobArn": ARN,
+        "HyperParameterTuningJobStatus": "Completed",
+        "CreationTime": 1.0,
+        "TrainingJobStatusCounters": {},
+        "ObjectiveStatusCounters": {},
+    }
+    one = {"AlgorithmSpecification": {"TrainingImage": "account/own:1", "TrainingInputMode": "File"}}
+    if definitions:
+        found["TrainingJobDefinitions"] = [{**one, **each} for each in definitions]
+    else:
+        config["HyperParameterTuningJobObjective"] = {"Type": "Minimize", "MetricName": "loss"}
+        config["ParameterRanges"] = {"IntegerParameterRanges": [DEPTH]}
+        found["TrainingJobDefinition"] = one
+    return {**found, "HyperParameterTuningJobConfig": config, **members}
+
+
+def objectives(tuner: HyperparameterTuner) -> dict[str, tuple[str, str]]:
+    """Return metric and direction of each definition that a tuner would go on with."""
+    candidates, problems = tuner._candidates()
+    assert problems == []
+    return {c.name: (c.objective.metric, c.objective.direction) for c in candidates}
+
+
+def test_an_own_images_direction_is_the_tuning_jobs(aws: SageMakerSession, script: Script) -> None:
+    script.always["DescribeHyperParameterTuningJob"] = description()
+    tuner = HyperparameterTuner.attach("tune", own("loss"), aws)
+    assert tuner.getObjectiveType() == "Minimize"
+    assert objectives(tuner) == {"": ("loss", "Minimize")}
+
+
+def test_trials_are_in_the_order_of_their_numbers(aws: SageMakerSession, script: Script) -> None:
+    def row(name: str, time: float) -> dict[str, Any]:
+        return {
+            "TrainingJobName": name,
+            "TrainingJobArn": "arn:job",
+            "CreationTime": time,
+            "TrainingJobStatus": "Completed",
+            "TunedHyperParameters": {"depth": "3"},
+        }
+
+    # A job that was tried again is younger than the next ones, and keeps its place.
+    names = {"tune-1000-a": 4.0, "tune-999-b": 3.0, "tune-101-c": 9.0, "tune-102-d": 2.0}
+    script.always["ListTrainingJobsForHyperParameterTuningJob"] = {
+        "TrainingJobSummaries": [row(name, time) for name, time in names.items()]
+    }
+    tuner = HyperparameterTuner(estimator=own("loss"), ranges={"depth": Integer(1, 9)}, objectiveMetricName="loss")
+    found = tuning_service.trials(TuningJob(aws, "tune"), tuner._candidates()[0])
+    assert [t.name for t in found] == ["tune-101-c", "tune-102-d", "tune-999-b", "tune-1000-a"]
+    script.always["ListTrainingJobsForHyperParameterTuningJob"] = {
+        "TrainingJobSummaries": [row("b", 3.0), row("a", 9.0), row("c", 1.0)]
+    }
+    assert [t.name for t in tuning_service.trials(TuningJob(aws, "tune"), tuner._candidates()[0])] == ["c", "b", "a"]
+
+
+# -- the driver's -----------------------------------------------------------------------------------------------------
+
+
+def head(**members: Any) -> dict[str, Any]:
+    """Return the first row of a journal."""
+    found = {"name": "run1", "ranges": [], "params": {"strategy": "Random", "runOn": "driver"}, "configs": []}
+    ranges = [{"name": "tol", "kind": "Continuous", "minValue": 0.0, "maxValue": 1.0, "scaling": "Auto"}]
+    return {**found, "ranges": ranges, **members}
+
+
+def test_a_folder_needs_no_slash(aws: SageMakerSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FileJournal(tmp_path / "run1").append(head())
+    monkeypatch.chdir(tmp_path)
+    # The script has no answers: nothing is asked of the service.
+    tuner = HyperparameterTuner.attach("run1", KMeans(), aws)
+    assert tuner.getCheckpointDir() == "run1"
+    assert tuner.getRanges() == {"tol": Continuous(0.0, 1.0)}
