@@ -6,6 +6,7 @@ Every problem is deterministic in (configuration, evaluation number, seed). One 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -266,6 +267,7 @@ def _cross_validated(make: Callable[[Config], Any], data: str, space: Space) -> 
 def real() -> list[Problem]:
     """Return models on data sets that scikit-learn ships; XGBoost where it is installed."""
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -273,6 +275,9 @@ def real() -> list[Problem]:
 
     def svm(c: Config) -> Any:
         return make_pipeline(StandardScaler(), SVR(C=c["C"], gamma=c["gamma"], epsilon=c["epsilon"]))
+
+    # Its training is cut short on purpose.
+    warnings.filterwarnings("ignore", category=ConvergenceWarning)
 
     def mlp(c: Config) -> Any:
         net = MLPClassifier(

@@ -63,6 +63,8 @@ class Bayesian(Strategy):
         As for every strategy.
     """
 
+    STATE = frozenset({"thetas", "feasibility", "judgement", "drawn", "model"})
+
     def _suggest(self) -> tuple[Config, int | None, Any]:
         self._refuse_if_exhausted()
         with one_thread():

@@ -29,6 +29,8 @@ class Grid(Strategy):
         If ``levels`` is no integer >= 1.
     """
 
+    STATE = frozenset({"position"})
+
     def __init__(
         self,
         space: Space,

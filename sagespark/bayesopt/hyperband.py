@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from sagespark.bayesopt.random_search import draw_unused
 from sagespark.bayesopt.space import Config, Space
-from sagespark.bayesopt.strategy import Strategy, copy_of
+from sagespark.bayesopt.strategy import Strategy, copy_of, plain
 from sagespark.bayesopt.trial import Trial, Waiting
 from sagespark.core.errors import ValidationError
 
@@ -71,6 +71,8 @@ class Hyperband(Strategy):
     """
 
     EARLY_STOPPING: ClassVar[tuple[str, ...]] = ("Off",)
+    STATE = frozenset({"place", "source"})
+    KEEPS_STATE = True
 
     def __init__(
         self,
@@ -144,7 +146,7 @@ class Hyperband(Strategy):
         ValidationError
             If the trial is not pending.
         """
-        trial = self._log.trial(id)
+        trial = self._log.trial(plain(id))
         spent = max([len(trial.reports), *trial.reports])
         return trial.resource is not None and spent >= trial.resource
 

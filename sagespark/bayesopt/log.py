@@ -29,7 +29,7 @@ def finite(value: Any) -> float | None:
     """Return ``value`` as a float, or None where it is no finite number."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and not isinstance(value, str | bool) else None
 

@@ -62,6 +62,8 @@ class Posteriors:
     """(M, n)"""
     inverse: Floats
     """(M, n, n) inverses of K."""
+    pending: int = 0
+    """How many of the points, the last ones, are pending."""
     warp: Warp | None = None
     """What the kernel sees points through; None: as they are."""
 
@@ -69,6 +71,19 @@ class Posteriors:
     def seen(self) -> Floats:
         """(n, d) points as the kernel sees them."""
         return self.X if self.warp is None else self.warp(self.X)
+
+    @property
+    def observed_precision(self) -> Floats:
+        """Diagonals of the inverses of K among observed points alone, shape (M, n - pending).
+
+        By the inverse of a partitioned matrix (Rasmussen and Williams 2006, eq. A.12).
+        """
+        n = self.inverse.shape[1] - self.pending
+        diagonal = self.inverse[:, np.arange(n), np.arange(n)]
+        if not self.pending:
+            return diagonal
+        across = self.inverse[:, :n, n:]
+        return np.asarray(diagonal - np.sum(across * (across @ np.linalg.inv(self.inverse[:, n:, n:])), axis=2))
 
     def covariances(self, points: Floats) -> Floats:
         """Return ``k`` of (S, d) points, shape (M, S, n)."""
@@ -176,7 +191,8 @@ def condition(
         half = np.tril(dpotri(L, lower=1)[0])
         inverse[i] = half + half.T
         inverse[i][diagonal, diagonal] *= 0.5
-    return Posteriors(points, categorical, weights, amplitude, noise, r * amplitude[:, None], mean, a, inverse, warp)
+    relation = r * amplitude[:, None]
+    return Posteriors(points, categorical, weights, amplitude, noise, relation, mean, a, inverse, len(pending), warp)
 
 
 def lower_factor(K: Floats) -> Floats:

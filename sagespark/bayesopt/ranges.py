@@ -23,6 +23,7 @@ from sagespark.bayesopt.scaling import Floats, Scaling
 from sagespark.core.errors import ValidationError
 
 Value = float | int | str | bool | None
+EXACT = 2.0**52
 ALL_MOVES = 12
 """An integer range with at most that many values may be moved to any of them at once."""
 
@@ -31,7 +32,10 @@ def _number(value: Any) -> float | None:
     """Return ``value`` as a finite float, or None where it is none (booleans are no numbers here)."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real | np.floating | np.integer):
         return None
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the largest float
+        return None
     return number if math.isfinite(number) else None
 
 
@@ -67,6 +71,8 @@ class Continuous:
                 "Continuous",
             )
         refused = scales.problem(self.scaling, low, high)
+        if not refused and not math.isfinite(high - low):
+            refused = f"maxValue - minValue must be finite, but got minValue={low!r}, maxValue={high!r}"
         if refused:
             raise ValidationError(refused, "Continuous")
         scale = scales.resolve(self.scaling, low, high)
@@ -150,6 +156,12 @@ class Integer:
             raise ValidationError(
                 f"minValue <= maxValue must hold for integers, but got minValue={self.minValue!r}, "
                 f"maxValue={self.maxValue!r}",
+                "Integer",
+            )
+        if max(-low, high) > EXACT:
+            raise ValidationError(
+                f"minValue and maxValue must lie within 2**52 of 0, where floats tell halves apart, but got "
+                f"minValue={self.minValue!r}, maxValue={self.maxValue!r}",
                 "Integer",
             )
         if self.scaling == "ReverseLogarithmic":
@@ -241,10 +253,11 @@ class Categorical:
 
     def __post_init__(self) -> None:
         values = (self.values,) if isinstance(self.values, str) else tuple(self.values)
+        values = tuple(v.item() if isinstance(v, np.generic) else v for v in values)
         problems = [
             f"a category must be a string, a finite number, a boolean or None, but got {v!r}"
             for v in values
-            if not (v is None or isinstance(v, str | bool) or (isinstance(v, int | float) and math.isfinite(v)))
+            if not (v is None or isinstance(v, str | int) or (isinstance(v, float) and math.isfinite(v)))
         ]
         index = {_identity(v): i for i, v in enumerate(values)} if not problems else {}
         if not values or isinstance(self.values, str):

@@ -39,6 +39,8 @@ class Sobol(Strategy):
         As for every strategy; the seed chooses the scrambling.
     """
 
+    STATE = frozenset({"position"})
+
     def _suggest(self) -> tuple[Config, int | None, Any]:
         self._refuse_if_exhausted()
         start = self._log.state["position"] if self._log.state else 0

@@ -44,6 +44,10 @@ class Strategy(ABC):
     """
 
     EARLY_STOPPING: ClassVar[tuple[str, ...]] = ("Off", "Median")
+    STATE: ClassVar[frozenset[str]] = frozenset()
+    """What a state of this strategy holds."""
+    KEEPS_STATE: ClassVar[bool] = False
+    """Whether every ask has a state."""
 
     def __init__(
         self,
@@ -73,6 +77,19 @@ class Strategy(ABC):
         self._median = MedianRule(self._sign)
         self._log = Log(space)
         self._log.replay(history)
+        for event in self._log.events:
+            if event["event"] == "ask" and not self._is_own(event["state"]):
+                raise ValidationError(
+                    f"history must be one of {type(self).__name__}, but trial {event['trial']} was asked for by "
+                    "another strategy; add() takes observations from elsewhere",
+                    type(self).__name__,
+                )
+
+    def _is_own(self, state: Any) -> bool:
+        """Tell whether this strategy can go on from a state."""
+        if state is None:
+            return not self.KEEPS_STATE
+        return not self.STATE or (isinstance(state, Mapping) and state.keys() >= self.STATE)
 
     @abstractmethod
     def _suggest(self) -> tuple[Config, int | None, Any]:
@@ -113,7 +130,7 @@ class Strategy(ABC):
         ValidationError
             If the trial is not pending, or step or value cannot be used.
         """
-        self._log.report(_plain(id), _plain(step), _plain(value))
+        self._log.report(plain(id), plain(step), plain(value))
 
     def tell(self, id: int, value: float | None, status: str = "Completed") -> None:
         """Record the result of a pending trial.
@@ -133,7 +150,7 @@ class Strategy(ABC):
         ValidationError
             If the trial is not pending, or value and status do not go together.
         """
-        self._log.tell(_plain(id), _plain(value), status)
+        self._log.tell(plain(id), plain(value), status)
 
     def add(self, config: Mapping[str, Any], value: float, task: str | None = None) -> None:
         """Record an observation from elsewhere (warm start).
@@ -154,7 +171,7 @@ class Strategy(ABC):
         ValidationError
             If the configuration is not in the space, or the value is not finite.
         """
-        self._log.add(self.space.check(config, "add"), _plain(value), task)
+        self._log.add(self.space.check(config, "add"), plain(value), task)
 
     def should_stop(self, id: int) -> bool:
         """Tell whether a pending trial should be stopped now, by the rule ``earlyStopping``.
@@ -164,7 +181,7 @@ class Strategy(ABC):
         ValidationError
             If the trial is not pending.
         """
-        trial = self._log.trial(_plain(id))
+        trial = self._log.trial(plain(id))
         return self.earlyStopping == "Median" and self._median.should_stop(trial, self._log.told())
 
     @property
@@ -221,6 +238,6 @@ def copy_of(trial: Trial) -> Trial:
     return replace(trial, config=dict(trial.config), reports=dict(trial.reports))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return numpy's scalars as Python's, which JSON can carry; anything else unchanged, for the log to judge."""
     return value.item() if isinstance(value, np.generic) else value

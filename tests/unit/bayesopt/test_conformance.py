@@ -300,3 +300,32 @@ def test_numpy_numbers_are_numbers(make: Make) -> None:
     assert s.best is not None
     assert s.best.value == 0.25
     json.dumps(s.history)
+
+
+@pytest.mark.parametrize("reader", ["Grid", "Sobol", "Bayesian", "Hyperband"])
+@pytest.mark.parametrize("writer", ["Random", "Sobol", "Bayesian", "Hyperband"])
+def test_another_strategys_history_is_gone_on_from_or_refused(writer: str, reader: str) -> None:
+    s = STRATEGIES[writer](MIXED, seed=0)
+    for i in range(12):
+        trial = s.ask()
+        s.tell(trial.id, float(i))
+    # Asks without a state may be anybody's, and so may positions in a sequence.
+    fits = writer == reader or (writer, reader) == ("Sobol", "Grid") or (writer == "Random" and reader != "Hyperband")
+    if fits:
+        assert STRATEGIES[reader](MIXED, seed=0, history=s.history).ask().id == 12
+    else:
+        with pytest.raises(ValidationError, match="was asked for by another strategy"):
+            STRATEGIES[reader](MIXED, seed=0, history=s.history)
+
+
+def test_an_answer_of_numpy_is_taken_by_the_rule_of_stopping() -> None:
+    s = Hyperband(MIXED, seed=0, minResource=1, maxResource=9)
+    trial = s.ask()
+    s.report(trial.id, 1, 0.5)
+    assert s.should_stop(np.int64(trial.id)) == s.should_stop(trial.id)  # type: ignore[arg-type]  # as a user may
+
+
+def test_a_number_too_large_for_a_float_is_refused() -> None:
+    s = Random(MIXED, seed=0)
+    with pytest.raises(ValidationError, match="finite"):
+        s.tell(s.ask().id, 10**400)

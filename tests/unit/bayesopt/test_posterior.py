@@ -42,6 +42,21 @@ def test_the_posterior_is_scikit_learns(theta: list[float]) -> None:
     assert np.max(np.abs(sigma[:, 0] ** 2 - (deviation**2 - np.exp(row[4])))) < 1e-8
 
 
+def test_residuals_of_values_left_out_are_scikit_learns() -> None:
+    X, z = data()
+    row = np.array([1.0, 0.0, 2.0, 0.3, -4.0, 1.0])
+    alone = condition(X, z[None], NONE, (False,) * 3, row[None])
+    ours = alone.a[0] / np.sqrt(alone.observed_precision[0])
+    for i in range(0, 25, 4):
+        others = np.arange(25) != i
+        theirs = sklearn(row, 3).fit(X[others], z[others] - alone.mean[0])
+        expected, deviation = theirs.predict(X[[i]], return_std=True)
+        assert ours[i] == pytest.approx((z[i] - alone.mean[0] - expected[0]) / deviation[0], abs=1e-8)
+    # Pending points change nothing of it.
+    pending = condition(X, z[None], np.random.default_rng(2).random((4, 3)), (False,) * 3, row[None])
+    np.testing.assert_allclose(pending.observed_precision, alone.observed_precision, rtol=1e-6)
+
+
 def test_the_evidence_is_scikit_learns() -> None:
     X, z = data()
     z = (z - z.mean()) / z.std()

@@ -187,3 +187,22 @@ def test_grid_levels_hold_the_bounds() -> None:
     assert Integer(1, 1024).levels(3) == [1, 32, 1024]
     assert Categorical(["a", "b"]).levels(1) == ["a", "b"]
     assert Continuous(0, 1).levels(1) == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Integer(2**60, 2**60 + 3), "within 2\\*\\*52"),
+        (lambda: Integer(0, 10**400), "finite numbers|integers"),
+        (lambda: Continuous(10**400, 10**401), "finite numbers"),
+        (lambda: Continuous(-1.7e308, 1.7e308), "maxValue - minValue must be finite"),
+    ],
+)
+def test_ranges_that_floats_cannot_hold_are_refused(make: Any, text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        make()
+
+
+def test_categories_may_be_numpys_numbers_and_integers_of_any_size() -> None:
+    assert Categorical([np.int64(2), np.float64(0.5), np.bool_(True)]).values == (2, 0.5, True)  # type: ignore[list-item]
+    assert Categorical([10**400]).from_unit(0.5) == 10**400
