@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from sagespark.algorithms.hyperparameter import Range
 from sagespark.core.names import MAX_TUNING_JOB_NAME
 from sagespark.ml import converters as to
@@ -10,6 +14,21 @@ from sagespark.ml.rows import JOB, ParamRow
 STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband", "Sobol", "Manual")
 """Strategies; the last two are the driver's only."""
 _WHOLE = Range(1)
+
+
+@dataclass(frozen=True)
+class TextByName:
+    """A string that is not empty, or a dict of names to such strings."""
+
+    name: str
+
+    def __call__(self, value: Any) -> str | dict[str, str]:
+        """Return the string, or a copy of the dict."""
+        if not isinstance(value, Mapping):
+            return to.Text(self.name, rule="a string, or a dict of names to strings")(value)
+        if not value or not all(isinstance(key, str) for key in value):
+            raise TypeError(f"{self.name} must be a string, or a dict of names to strings, but got {value!r}")
+        return {key: to.Text(f"{self.name}[{key!r}]")(each) for key, each in value.items()}
 
 
 def _whole(name: str, doc: str, default: int | None = None, rule: Range = _WHOLE) -> ParamRow:
@@ -38,9 +57,10 @@ TUNING: tuple[ParamRow, ...] = (
     ),
     ParamRow(
         "objectiveMetricName",
-        "Metric of the training jobs that is the objective, such as 'validation:logloss'; excludes an evaluator.",
-        to.Text("objectiveMetricName"),
-        "str",
+        "Metric of the training jobs that is the objective, such as 'validation:logloss'; excludes an evaluator. Where "
+        "several estimators' metrics differ, a dict with the estimators' names.",
+        TextByName("objectiveMetricName"),
+        "str | dict[str, str]",
         onModel="no",
     ),
     _choice(

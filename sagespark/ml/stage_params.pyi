@@ -1330,7 +1330,7 @@ class TunerParams(StageParams):
     maxRetryAttempts: Param[int]
     maxRuntimeInSeconds: Param[int]
     minResource: Param[int]
-    objectiveMetricName: Param[str]
+    objectiveMetricName: Param[Any]
     objectiveType: Param[str]
     runOn: Param[str]
     seed: Param[int]
@@ -1357,7 +1357,7 @@ class TunerParams(StageParams):
         maxRetryAttempts: int | None = ...,
         maxRuntimeInSeconds: int | None = ...,
         minResource: int | None = ...,
-        objectiveMetricName: str | None = ...,
+        objectiveMetricName: str | dict[str, str] | None = ...,
         objectiveType: str | None = ...,
         runOn: str | None = ...,
         seed: int | None = ...,
@@ -1388,7 +1388,7 @@ class TunerParams(StageParams):
         maxRetryAttempts: int | None = ...,
         maxRuntimeInSeconds: int | None = ...,
         minResource: int | None = ...,
-        objectiveMetricName: str | None = ...,
+        objectiveMetricName: str | dict[str, str] | None = ...,
         objectiveType: str | None = ...,
         runOn: str | None = ...,
         seed: int | None = ...,
@@ -1430,8 +1430,8 @@ class TunerParams(StageParams):
     def setMaxRuntimeInSeconds(self, value: int | None) -> Self: ...
     def getMinResource(self) -> int | None: ...
     def setMinResource(self, value: int | None) -> Self: ...
-    def getObjectiveMetricName(self) -> str | None: ...
-    def setObjectiveMetricName(self, value: str | None) -> Self: ...
+    def getObjectiveMetricName(self) -> str | dict[str, str] | None: ...
+    def setObjectiveMetricName(self, value: str | dict[str, str] | None) -> Self: ...
     def getObjectiveType(self) -> str | None: ...
     def setObjectiveType(self, value: str | None) -> Self: ...
     def getRunOn(self) -> str | None: ...

@@ -179,7 +179,7 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
             tuning_runs.assemble(part.stages, part.before, inner, part.frames.train),
             trials=trials,
             ranges={c.name: as_json(c.tuned) for c in candidates},
-            objective=candidates[0].objective,
+            objective=part.candidate.objective,
             jobName=job.name,
             service=True,
             strategy=self._value("strategy"),
@@ -207,6 +207,8 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
             problems.append(
                 f"ranges must be a dict with the estimators' names {sorted(each)}, but got {sorted(map(str, ranges))}"
             )
+        metrics, more = self._metrics(list(each) if several else None)
+        problems += more
         found = []
         for name, one in each.items():
             own = ranges.get(name, {}) if several else ranges
@@ -214,14 +216,29 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
             problems += more
             if not own and not self._value("autotune"):
                 problems.append("ranges must hold at least one range")
-            goal, more = self._objective(one, tuned)
+            goal, more = (None, []) if metrics is None else self._objective(one, tuned, metrics[name])
             problems += more
             if goal is not None:
                 found.append(Candidate(name, one, tuple(tuned), goal))
+        if len({c.objective.direction for c in found}) > 1:
+            each_way = ", ".join(f"{c.objective.metric} of {c.name!r} is to {c.objective.direction}" for c in found)
+            problems.append(f"objectiveMetricName: objectives of one tuning job must be compared, but {each_way}")
         return found, problems
 
-    def _objective(self, estimator: Any, tuned: Any) -> tuple[Objective | None, list[str]]:
-        metric, kind, evaluator = self._value("objectiveMetricName"), self._value("objectiveType"), self.getEvaluator()
+    def _metrics(self, names: Sequence[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
+        """Return the objective metric by the estimators' names, and what is wrong; ``names`` is None for one alone."""
+        given = self._value("objectiveMetricName")
+        if not isinstance(given, Mapping):
+            return dict.fromkeys(names or [""], given), []
+        if names is None:
+            return None, [f"objectiveMetricName must be a string where one estimator is tuned, but got {given!r}"]
+        if set(given) != set(names):
+            text = f"must have the estimators' names {sorted(names)}, but got {sorted(given)}"
+            return None, [f"objectiveMetricName {text}"]
+        return dict(given), []
+
+    def _objective(self, estimator: Any, tuned: Any, metric: str | None) -> tuple[Objective | None, list[str]]:
+        kind, evaluator = self._value("objectiveType"), self.getEvaluator()
         if (metric is None) == (evaluator is None):
             return None, ["give exactly one of objectiveMetricName and evaluator"]
         if evaluator is not None:
@@ -237,7 +254,7 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
             return None, [
                 f"objectiveMetricName is a metric of training jobs, and {first.uid} runs none; give an evaluator"
             ]
-        return objective(first, metric, kind)
+        return objective(first, metric or "", kind)
 
     def _where(self, candidates: Sequence[Candidate]) -> str:
         """Return where the trials are chosen."""

@@ -100,12 +100,16 @@ def _of_service(
         if problems:
             raise ValidationError([f"the estimator is not what was tuned: {p}" for p in problems], "attach")
         estimators[key], ranges[key] = one, found
-    goal = several[0]["TuningObjective"] if several else config["HyperParameterTuningJobObjective"]
+    goals = {d.get("DefinitionName", ""): d["TuningObjective"] for d in several or ()}
+    goals = goals or {"": config["HyperParameterTuningJobObjective"]}
+    metrics = {name: goal["MetricName"] for name, goal in goals.items()}
+    same = len(set(metrics.values())) == 1
     limits = config["ResourceLimits"]
     tuner._set(
         strategy=config["Strategy"],
-        objectiveMetricName=goal["MetricName"],
-        objectiveType=goal["Type"],
+        objectiveMetricName=next(iter(metrics.values())) if same else metrics,
+        # Those of several definitions have one type.
+        objectiveType=next(iter(goals.values()))["Type"],
         maxJobs=limits.get("MaxNumberOfTrainingJobs"),
         maxParallelJobs=limits["MaxParallelTrainingJobs"],
         seed=config.get("RandomSeed"),

@@ -10,14 +10,14 @@ from pyspark.sql import DataFrame
 
 from sagespark.aws.errors import no_answer
 from sagespark.aws.session import SageMakerSession
-from sagespark.aws.training_job import TrainingJob, metrics
+from sagespark.aws.training_job import MetricsFollower, TrainingJob, metrics
 from sagespark.aws.tuning_job import TuningJob, objective
 from sagespark.core.clock import Clock
 from sagespark.core.errors import JobFailedError, Resource, SageSparkError
 from sagespark.ml import act
 from sagespark.ml.listeners import JobEvent, Listener, tell
 from sagespark.ml.tuning_plan import Candidate, TuningPlan
-from sagespark.ml.tuning_trials import Trial
+from sagespark.ml.tuning_trials import Trial, are_heard, history
 
 Reports = list[act.Reports]
 
@@ -130,7 +130,7 @@ def trials(job: TuningJob, candidates: Sequence[Candidate], stage: str = "") -> 
     rows = sorted(job.trials(), key=lambda row: _place(job.name, row))
     for row in rows:
         definition = row.get("TrainingJobDefinitionName", "")
-        candidate = next((c for c in candidates if c.name == definition), candidates[0])
+        candidate = _candidate(row, candidates)
         values = row["TunedHyperParameters"]
         config = {t.name: t.from_wire(values[t.wire]) for t in candidate.tuned if t.wire in values}
         found.append(
@@ -150,6 +150,12 @@ def trials(job: TuningJob, candidates: Sequence[Candidate], stage: str = "") -> 
             )
         )
     return found
+
+
+def _candidate(row: Mapping[str, Any], candidates: Sequence[Candidate]) -> Candidate:
+    """Return the candidate whose definition a training job's summary names."""
+    definition = row.get("TrainingJobDefinitionName", "")
+    return next((c for c in candidates if c.name == definition), candidates[0])
 
 
 def _place(tuningJob: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -193,8 +199,8 @@ class TuningWatch:
         self._candidates = candidates
         self._event = JobEvent(job.kind, job.name, stage, dict(request or {}), dict(params or {}))
         self._told: dict[str, Trial] = {}
-        # Only who listens to trials has them described one by one.
-        self._close = any(type(listener).onTrial is not Listener.onTrial for listener in listeners)
+        self._logs: dict[str, MetricsFollower] = {}
+        self._close = are_heard(listeners)
 
     def started(self) -> None:
         """Tell that the job was accepted."""
@@ -214,7 +220,7 @@ class TuningWatch:
             secondaryStatus=f"{done} of {most} training jobs",
             message=f"best so far: {best['TrainingJobName']}" if best else "",
             elapsed=self._clock.monotonic() - self._started,
-            metrics={} if value is None else {self._candidates[0].objective.metric: value},
+            metrics={} if value is None else {_candidate(best, self._candidates).objective.metric: value},
             description=description,
         )
         self._trials()
@@ -236,9 +242,13 @@ class TuningWatch:
             known = self._told.get(trial.name)
             if known is not None and known.ended:
                 continue
-            description = TrainingJob(self._job.session, trial.name).describe()
+            job = TrainingJob(self._job.session, trial.name)
+            description = job.describe()
             found = replace(trial, metrics=metrics(description), description=description)
             if known is None or (known.status, known.metrics) != (found.status, found.metrics):
+                if found.metrics:
+                    follower = self._logs.setdefault(trial.name, MetricsFollower(job))
+                    found = replace(found, history=history(follower, description))
                 self._told[trial.name] = found
                 tell(self._listeners, "onTrial", found)
 

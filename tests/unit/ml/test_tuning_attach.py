@@ -12,12 +12,23 @@ from sagespark.aws.tuning_job import TuningJob
 from sagespark.bayesopt import Continuous, Integer
 from sagespark.ml import SageMakerEstimator, tuning_service
 from sagespark.ml.clustering import KMeans
+from sagespark.ml.listeners import JobEvent, Listener
 from sagespark.ml.tuning import HyperparameterTuner
 from sagespark.ml.tuning_journal import FileJournal
 from support.scripted import Script
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/tune"
 DEPTH = {"Name": "depth", "MinValue": "1", "MaxValue": "9", "ScalingType": "Auto"}
+
+
+class Heard(Listener):
+    """Keeps the metrics that it hears of."""
+
+    def __init__(self) -> None:
+        self.metrics: list[Any] = []
+
+    def onMetrics(self, event: JobEvent) -> None:
+        self.metrics.append(event.metrics)
 
 
 def own(*metrics: str) -> SageMakerEstimator:
@@ -59,6 +70,41 @@ def test_an_own_images_direction_is_the_tuning_jobs(aws: SageMakerSession, scrip
     tuner = HyperparameterTuner.attach("tune", own("loss"), aws)
     assert tuner.getObjectiveType() == "Minimize"
     assert objectives(tuner) == {"": ("loss", "Minimize")}
+
+
+@pytest.mark.parametrize("metrics", [{"a": "loss", "b": "error"}, {"a": "loss", "b": "loss"}])
+def test_each_definition_has_its_own_metric(aws: SageMakerSession, script: Script, metrics: dict[str, str]) -> None:
+    definitions = [
+        {
+            "DefinitionName": name,
+            "TuningObjective": {"Type": "Minimize", "MetricName": metric},
+            "HyperParameterRanges": {"IntegerParameterRanges": [DEPTH]},
+        }
+        for name, metric in metrics.items()
+    ]
+    script.always["DescribeHyperParameterTuningJob"] = description(*definitions)
+    tuner = HyperparameterTuner.attach("tune", {name: own(metric) for name, metric in metrics.items()}, aws)
+    assert objectives(tuner) == {name: (metric, "Minimize") for name, metric in metrics.items()}
+
+
+def test_events_name_the_metric_of_the_best_definition(aws: SageMakerSession) -> None:
+    metrics = {"a": "loss", "b": "error"}
+    tuner = HyperparameterTuner(
+        estimator={name: own(metric) for name, metric in metrics.items()},
+        ranges={name: {"depth": Integer(1, 9)} for name in metrics},
+        objectiveMetricName=metrics,
+    )
+    heard = Heard()
+    candidates, _ = tuner._candidates()
+    watch = tuning_service.TuningWatch(TuningJob(aws, "tune"), [heard], aws.clock, candidates=candidates)
+    final = {"MetricName": "error", "Value": 0.5}
+    best = {
+        "TrainingJobName": "tune-001-a",
+        "TrainingJobDefinitionName": "b",
+        "FinalHyperParameterTuningJobObjectiveMetric": final,
+    }
+    watch.update(description(BestTrainingJob=best))
+    assert heard.metrics == [{"error": 0.5}]
 
 
 def test_trials_are_in_the_order_of_their_numbers(aws: SageMakerSession, script: Script) -> None:

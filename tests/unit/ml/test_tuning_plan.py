@@ -185,6 +185,28 @@ def test_several_estimators_are_several_definitions(aws: SageMakerSession) -> No
     assert "ParameterRanges" not in request["HyperParameterTuningJobConfig"]
 
 
+def images(**metrics: str) -> dict[str, Any]:
+    """Return what tunes an own image for each definition, with the metric that it writes."""
+    found = {
+        name: SageMakerEstimator(
+            imageUri=f"account/{name}:1",
+            metricDefinitions=[{"Name": metric, "Regex": rf"{metric}=(\S+)"}],
+            featuresCol="features",
+        )
+        for name, metric in metrics.items()
+    }
+    return {"estimator": found, "ranges": {name: {"depth": Integer(1, 9)} for name in found}}
+
+
+def test_definitions_have_metrics_of_their_own(aws: SageMakerSession) -> None:
+    metrics = {"tree": "loss", "net": "error"}
+    asked = tuner(aws, **images(**metrics), objectiveMetricName=metrics, objectiveType="Minimize")
+    request = asked.plan(SCHEMA).tuningJob
+    objectives = {d["DefinitionName"]: d["TuningObjective"] for d in request["TrainingJobDefinitions"]}
+    assert objectives == {name: {"Type": "Minimize", "MetricName": metric} for name, metric in metrics.items()}
+    assert asked.copy().getObjectiveMetricName() == metrics
+
+
 def test_any_image_is_tuned_by_its_own_names(aws: SageMakerSession) -> None:
     any_image = SageMakerEstimator(
         imageUri="account/own:1",
@@ -262,6 +284,19 @@ def test_rows_of_the_estimators_own_channel_are_left_alone(aws: SageMakerSession
         ),
         ({"estimator": {"a": KMeans()}}, "ranges must be a dict with the estimators' names ['a'], but got ['epochs']"),
         ({"estimator": Pipeline(stages=[PCA(k=2), KMeans()])}, "has stages in front of it"),
+        ({"objectiveMetricName": {"a": "test:msd"}}, "must be a string where one estimator is tuned"),
+        (
+            {**images(a="x", b="y"), "objectiveMetricName": {"a": "x"}},
+            "objectiveMetricName must have the estimators' names ['a', 'b'], but got ['a']",
+        ),
+        (
+            {
+                "estimator": {"a": KMeans(), "b": images(b="y")["estimator"]["b"]},
+                "ranges": {"a": {"epochs": Integer(1, 3)}, "b": {"depth": Integer(1, 3)}},
+                "objectiveMetricName": {"a": "test:msd", "b": "y"},
+            },
+            "test:msd of 'a' is to Minimize, y of 'b' is to Maximize",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(aws: SageMakerSession, given: dict[str, Any], text: str) -> None:
@@ -284,6 +319,10 @@ def test_arguments_of_another_type_are_refused_at_once() -> None:
         HyperparameterTuner(estimator=3)
     with pytest.raises(TypeError, match="no Param 'maxJob'; did you mean 'maxJobs'"):
         HyperparameterTuner(maxJob=3)
+    with pytest.raises(TypeError, match="objectiveMetricName must be a string, or a dict of names to strings"):
+        HyperparameterTuner(objectiveMetricName=3)
+    with pytest.raises(TypeError, match=r"objectiveMetricName\['a'\] must be a string"):
+        HyperparameterTuner(objectiveMetricName={"a": 3})
     with pytest.raises(TypeError, match="evaluator must be an Evaluator"):
         HyperparameterTuner(evaluator="auc")
     with pytest.raises(ValueError, match="'Bayesian' or 'Random'"):
