@@ -161,6 +161,12 @@ def test_what_is_wrong_is_told_by_code_and_text(tuned: TuningJob, session: SageM
     with pytest.raises(ClientError, match="Grid search takes CategoricalParameterRanges only") as caught:
         sagemaker.create_hyper_parameter_tuning_job(**wrong)
     assert caught.value.response["Error"]["Code"] == "ValidationException"
+    nameless = request("nameless") | {
+        "WarmStartConfig": {"ParentHyperParameterTuningJobs": [{}], "WarmStartType": "TransferLearning"}
+    }
+    with pytest.raises(ClientError, match="HyperParameterTuningJobName is required in each of") as caught:
+        sagemaker.create_hyper_parameter_tuning_job(**nameless)
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
 
 
 def test_search_finds_it(tuned: TuningJob, sagemaker: Any) -> None:

@@ -18,10 +18,14 @@ MOST_CHANGES = 10
 IDENTICAL = "IdenticalDataAndAlgorithm"
 
 
+_NAME = "HyperParameterTuningJobName"
+_PARENTS = "ParentHyperParameterTuningJobs"
+
+
 def parents(request: Request) -> list[str]:
-    """Return the names of a request's parents."""
+    """Return the names of a request's parents, of those that have one."""
     config = request.get("WarmStartConfig", {})
-    return [p["HyperParameterTuningJobName"] for p in config.get("ParentHyperParameterTuningJobs", [])]
+    return [p[_NAME] for p in config.get(_PARENTS, []) if _NAME in p]
 
 
 def problems(store: Store, region: str, request: Request) -> list[str]:
@@ -30,6 +34,9 @@ def problems(store: Store, region: str, request: Request) -> list[str]:
         return []
     names = parents(request)
     found = [f"Parent hyperparameter tuning job [{n}] occurs twice." for n in sorted(set(names)) if names.count(n) > 1]
+    if len(names) < len(request["WarmStartConfig"][_PARENTS]):
+        # The service model has the name as optional.
+        found.append(f"{_NAME} is required in each of WarmStartConfig.{_PARENTS}.")
     for name in names:
         parent = store.get(documents.KIND, region, name)
         if parent is None:
@@ -41,16 +48,27 @@ def problems(store: Store, region: str, request: Request) -> list[str]:
                 f"Parent hyperparameter tuning job [{name}] is in status {status}: a parent must be Completed, Stopped "
                 "or Failed."
             )
-        for child, theirs in _pairs(definitions(request), definitions(parent)):
-            found += _differences(name, child, theirs, request["WarmStartConfig"]["WarmStartType"])
+        ours, theirs = definitions(request), definitions(parent)
+        pairs = _pairs(ours, theirs)
+        if ours and not pairs:
+            found.append(
+                f"Parent hyperparameter tuning job [{name}] has no training job definition of the same name as one of "
+                f"the new tuning job: it has {_names(theirs)}, the new one {_names(ours)}."
+            )
+        for child, other in pairs:
+            found += _differences(name, child, other, request["WarmStartConfig"]["WarmStartType"])
     return found
 
 
 def _pairs(ours: list[Definition], theirs: list[Definition]) -> list[tuple[Definition, Definition]]:
-    """Return our definitions with the parent's of the same name."""
+    """Return our definitions with the parent's of the same name; where both have one, with that, however named."""
     if len(ours) == len(theirs) == 1:
         return [(ours[0], theirs[0])]
     return [(child, parent) for child in ours for parent in theirs if child.name == parent.name]
+
+
+def _names(found: list[Definition]) -> str:
+    return ", ".join(f"[{d.name}]" if d.name else "one without a name" for d in found)
 
 
 def _differences(name: str, child: Definition, parent: Definition, kind: str) -> list[str]:
