@@ -18,8 +18,8 @@ from sagespark.local.services.training_jobs import TrainingJobs
 from sagespark.local.services.tuning_checks import problems
 from sagespark.local.store import Conflict, Document, Missing, Store
 from sagespark.local.tuning import document as documents
-from sagespark.local.tuning import warm_start
-from sagespark.local.tuning.definitions import Request, definitions
+from sagespark.local.tuning import resources, warm_start
+from sagespark.local.tuning.definitions import Request, definitions, too_many
 from sagespark.local.tuning.journal import Journal, drop
 from sagespark.local.tuning.strategies import strategies
 from sagespark.local.tuning.tuner import Tuner
@@ -28,6 +28,8 @@ from sagespark.local.wire.context import AwsError, Context
 _NAME = "HyperParameterTuningJobName"
 _CALLER = "TuningCaller"
 """Kind of the Store: who created a tuning job, on whose behalf its training jobs are created."""
+_ORDER = {"SortBy": "Name", "SortOrder": "Ascending"}
+"""Defaults of both lists (API reference)."""
 _SUMMARY = (
     _NAME,
     "HyperParameterTuningJobArn",
@@ -87,7 +89,12 @@ class TuningJobs:
     def CreateHyperParameterTuningJob(self, ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         """Accept a tuning job and start it."""
         name = request[_NAME]
-        found = problems(request, self._resolve) + warm_start.problems(self._store, ctx.region, request)
+        # First: what comes then sees the resources as those of a training job, and names them so.
+        found = resources.problems(request) or [
+            *problems(request, self._resolve),
+            *too_many(request),
+            *warm_start.problems(self._store, ctx.region, request),
+        ]
         if found:
             raise AwsError("ValidationException", " ".join(found))
         identifier = arn(documents.KIND, ctx.region, ctx.account, name)
@@ -126,7 +133,7 @@ class TuningJobs:
         status = "HyperParameterTuningJobStatus"
         rows = paging.select(self._store.list(documents.KIND, ctx.region), request, name=_NAME, status=status)
         keys = {"Name": _NAME, "CreationTime": "CreationTime", "Status": status}
-        request = {"SortBy": "Name", **request}
+        request = _ORDER | request
         rows, token = paging.page(rows, request, name=_NAME, keys=keys, order="Ascending")
         summaries = []
         for row in rows:
@@ -141,7 +148,7 @@ class TuningJobs:
         rows = self._summaries(ctx.region, document)
         if "StatusEquals" in request:
             rows = [row for row in rows if row["TrainingJobStatus"] == request["StatusEquals"]]
-        request = {"SortBy": "Name", **request}
+        request = _ORDER | request
         if request["SortBy"] == "FinalObjectiveMetricValue":
             # A training job without the metric is not listed then (API reference).
             rows = [row | {"value": documents.value_of(row)} for row in rows if documents.value_of(row) is not None]

@@ -4,6 +4,7 @@
 
     document     what DescribeHyperParameterTuningJob answers, and its counters
     definitions  the training job definitions of a request, each with its search space; Autotune's choices
+    resources    the instances of its training jobs
     warm_start   what parents' training jobs tell
     journal      the events of the search in the Store: the whole state, from which a restart goes on
     criteria     when to end before the limit

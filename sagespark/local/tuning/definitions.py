@@ -6,6 +6,8 @@ A request has one ``TrainingJobDefinition``, whose objective and ranges are the 
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ from sagespark.algorithms.registry import algorithm_of
 from sagespark.algorithms.spec import TUNING_OBJECTIVE, AlgorithmSpec, Tunable
 from sagespark.bayesopt import Categorical, Continuous, Integer, Space
 from sagespark.core.errors import ValidationError
+from sagespark.local.tuning import resources
 
 DEFAULT_AUTOTUNE_JOBS = 50
 """MaxNumberOfTrainingJobs that Autotune chooses."""
@@ -32,6 +35,9 @@ _PASSED = (
     "EnableManagedSpotTraining",
     "Environment",
 )
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 Request = dict[str, Any]
 
@@ -127,7 +133,7 @@ class Definition:
             config = {
                 name: values[name]
                 if isinstance(parameter, Categorical)
-                else (_integer if isinstance(parameter, Integer) else float)(values[name])
+                else (integer if isinstance(parameter, Integer) else number)(values[name])
                 for name, parameter in space.ranges.items()
             }
             return space.check(config)
@@ -147,18 +153,9 @@ class Definition:
         return job | {
             "TrainingJobName": name,
             "HyperParameters": {TUNING_OBJECTIVE: self.metric} | self.static | dict(tuned),
-            "ResourceConfig": self._resources(),
+            "ResourceConfig": resources.of_training_job(self.request),
             "Tags": tags,
         }
-
-    def _resources(self) -> Request:
-        if "ResourceConfig" in self.request:
-            return dict(self.request["ResourceConfig"])
-        config = dict(self.request.get("HyperParameterTuningResourceConfig", {}))
-        config.pop("AllocationStrategy", None)
-        # The first choice is always there: nothing is ever out of capacity here.
-        first: Request = (config.pop("InstanceConfigs", None) or [{}])[0]
-        return {"VolumeSizeInGB": 1} | config | first
 
 
 def definitions(request: Request) -> list[Definition]:
@@ -199,6 +196,27 @@ def max_jobs(request: Request) -> int:
     return DEFAULT_AUTOTUNE_JOBS if "Autotune" in request else MOST_JOBS
 
 
+def too_many(request: Request) -> list[str]:
+    """Return in a sentence that Grid search has more combinations than a tuning job may have training jobs.
+
+    The quota counts them whether they are told by ``MaxNumberOfTrainingJobs`` or inferred, and cannot be raised
+    ("Resource Limits for Automatic Model Tuning"); a tuning job that left some out would not have searched the grid.
+    """
+    if request["HyperParameterTuningJobConfig"]["Strategy"] != "Grid":
+        return []
+    try:
+        sizes = [d.space().size for d in definitions(request)]
+    except ValidationError:
+        return []
+    size = sum(s for s in sizes if s is not None)
+    if None in sizes or size <= MOST_JOBS:
+        return []
+    return [
+        f"Grid search tries every combination of the ranges, but they have {size}, and a tuning job can have at most "
+        f"{MOST_JOBS} training jobs: give fewer values, or take Random search."
+    ]
+
+
 def early_stopping(request: Request) -> bool:
     """Tell whether training jobs are stopped early by the median rule; Autotune says yes where nothing is said."""
     config = request["HyperParameterTuningJobConfig"]
@@ -209,26 +227,39 @@ def early_stopping(request: Request) -> bool:
 # -- ranges -----------------------------------------------------------------------------------------------------------
 
 
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not an integer") from None
+def integer(text: str) -> int:
+    """Return the integer that a text is, in decimal digits.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else, also where Python would take it: spaces, underscores, other scripts' digits.
+    """
+    if _INTEGER.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not an integer")
+    return int(text)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a number") from None
+def number(text: str) -> float:
+    """Return the finite number that a text is, in decimal digits with or without an exponent.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    value = float(text) if _NUMBER.fullmatch(text) else math.inf
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a number")
+    return value
 
 
 _KINDS: dict[str, Any] = {
     "ContinuousParameterRanges": lambda r: Continuous(
-        _number(r["MinValue"]), _number(r["MaxValue"]), r.get("ScalingType", "Auto")
+        number(r["MinValue"]), number(r["MaxValue"]), r.get("ScalingType", "Auto")
     ),
     "IntegerParameterRanges": lambda r: Integer(
-        _integer(r["MinValue"]), _integer(r["MaxValue"]), r.get("ScalingType", "Auto")
+        integer(r["MinValue"]), integer(r["MaxValue"]), r.get("ScalingType", "Auto")
     ),
     "CategoricalParameterRanges": lambda r: Categorical(r["Values"]),
 }
@@ -270,9 +301,9 @@ def _around(name: str, hint: str) -> tuple[str, Request]:
     for word, other in (("true", "false"), ("True", "False")):
         if hint in (word, other):
             return "CategoricalParameterRanges", {"Name": name, "Values": [word, other]}
-    for kind, number in (("Integer", int), ("Continuous", float)):
+    for kind, parse in (("Integer", integer), ("Continuous", number)):
         try:
-            value = number(hint)
+            value = parse(hint)
         except ValueError:
             continue
         low, high = sorted((value / 10, value * 10)) if value else (0, 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sagespark.algorithms.spec import TUNING_OBJECTIVE
 from sagespark.local.store import Document
+from sagespark.local.tuning import resources
 from sagespark.local.tuning.definitions import definitions
 
 KIND = "HyperParameterTuningJob"
@@ -42,7 +43,7 @@ def new(request: dict[str, Any], arn: str, now: datetime) -> Document:
         "LastModifiedTime": now,
     }
     document |= {name: request[name] for name in _ECHOED if name in request}
-    found = [_with_objective(d.request, d.metric) for d in definitions(request)]
+    found = [_with_objective(resources.shown(d.request), d.metric) for d in definitions(request)]
     if "TrainingJobDefinition" in request:
         document["TrainingJobDefinition"] = found.pop(0)
     if found:

@@ -11,7 +11,6 @@ import pytest
 
 from sagespark.bayesopt.progress import not_improving
 from sagespark.local.tuning import document as documents
-from sagespark.local.tuning import warm_start
 from sagespark.local.tuning.definitions import TUNING_OBJECTIVE, definitions
 from sagespark.local.tuning.journal import Journal
 from support.tuning import METRIC, RANGES, REGION, Bench, definition, request, square
@@ -320,76 +319,6 @@ def test_improvement_is_one_per_cent_or_more(values: list[float], count: int) ->
     assert not_improving(values) == count
 
 
-# -- warm start ------------------------------------------------------------------------------------------------
-
-
-def warm(kind: str, *parents: str, **config: Any) -> dict[str, Any]:
-    asked = request(name="child", **config)
-    names = [{"HyperParameterTuningJobName": parent} for parent in parents]
-    return asked | {"WarmStartConfig": {"ParentHyperParameterTuningJobs": names, "WarmStartType": kind}}
-
-
-def test_identical_data_and_algorithm_takes_over_the_parents_results(bench: Bench) -> None:
-    parent = bench.run(request(name="parent", strategy="Bayesian", ResourceLimits=limits(12)))
-    asked = warm("IdenticalDataAndAlgorithm", "parent", strategy="Bayesian", ResourceLimits=limits(3))
-    assert warm_start.problems(bench.store, REGION, asked) == []
-    coordinator = bench.begin(asked)
-    assert len(coordinator.searches[0].strategy.observations) == 12
-    # The parent may go: what it told is written down.
-    bench.store.delete(documents.KIND, REGION, "parent")
-    assert len(bench.restart("child").searches[0].strategy.observations) == 12
-    bench.store.put(documents.KIND, REGION, "parent", parent)
-    while not coordinator.step():
-        bench.end(bench.running[0], 7.0)
-    document = bench.document("child")
-    assert document["OverallBestTrainingJob"]["TuningJobName"] == "parent"
-    assert document["OverallBestTrainingJob"]["TrainingJobName"] == parent["BestTrainingJob"]["TrainingJobName"]
-    assert document["BestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == 7.0
-
-
-def test_a_hyperparameter_that_became_static_keeps_only_results_with_its_value(bench: Bench) -> None:
-    bench.run(request(name="parent", ResourceLimits=limits(10)))
-    values = [bench.tuned(name)["n"] for name in bench.jobs]
-    ranges = {"ContinuousParameterRanges": RANGES["ContinuousParameterRanges"]}
-    asked = warm("IdenticalDataAndAlgorithm", "parent", ParameterRanges=ranges)
-    asked["TrainingJobDefinition"]["StaticHyperParameters"] = {"n": values[0]}
-    assert warm_start.problems(bench.store, REGION, asked) == []
-    coordinator = bench.begin(asked)
-    assert len(coordinator.searches[0].strategy.observations) == values.count(values[0])
-
-
-def test_transfer_learning_takes_results_of_another_task(bench: Bench) -> None:
-    bench.run(request(name="parent", ResourceLimits=limits(10)))
-    coordinator = bench.begin(warm("TransferLearning", "parent", strategy="Bayesian", ResourceLimits=limits(2)))
-    strategy = coordinator.searches[0].strategy
-    assert strategy.observations == ()
-    assert [event["task"] for event in strategy.history] == ["parent"] * 10
-    while not coordinator.step():
-        bench.end(bench.running[0], 7.0)
-    assert "OverallBestTrainingJob" not in bench.document("child")
-
-
-def test_parents_that_do_not_fit_are_refused_with_every_reason(bench: Bench) -> None:
-    bench.run(request(name="parent", ResourceLimits=limits(2)))
-    bench.begin(request(name="running"))
-    asked = warm("IdenticalDataAndAlgorithm", "parent", "parent", "missing", "running")
-    objective = {"Type": "Maximize", "MetricName": METRIC}
-    asked["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"] = objective
-    asked["TrainingJobDefinition"]["StaticHyperParameters"] = {"more": "1"}
-    asked["TrainingJobDefinition"]["AlgorithmSpecification"]["TrainingImage"] = "other"
-    text = " ".join(warm_start.problems(bench.store, REGION, asked))
-    for part in (
-        "[parent] occurs twice",
-        "[missing] could not be found",
-        "[running] is in status InProgress",
-        "objective metric of a warm start tuning job must be",
-        "The set of tunable plus static HyperParameter names is not the same",
-        "parent]: more.",
-        "training image of a warm start",
-    ):
-        assert part in text, part
-
-
 # -- Autotune --------------------------------------------------------------------------------------------------
 
 
@@ -401,6 +330,7 @@ def test_autotune_takes_the_algorithms_ranges_and_makes_others_from_hints() -> N
     del asked["HyperParameterTuningJobConfig"]["ParameterRanges"]
     assert set(definitions(asked)[0].tuned) == {"mini_batch_size", "init_method", "extra_center_factor"}
     hints = {"init_method": "random", "rate": "0.1", "depth": "6", "flag": "true", "word": "relu", "shift": "-2"}
+    hints |= {"infinite": "inf", "underscored": "1_0"}
     auto = [{"Name": name, "ValueHint": hint} for name, hint in hints.items()]
     asked["HyperParameterTuningJobConfig"]["ParameterRanges"] = {"AutoParameters": auto}
     space = definitions(asked)[0].space()
@@ -410,3 +340,5 @@ def test_autotune_takes_the_algorithms_ranges_and_makes_others_from_hints() -> N
     assert (space.ranges["shift"].minValue, space.ranges["shift"].maxValue) == (-20, 0)
     assert space.ranges["flag"].values == ("true", "false")
     assert space.ranges["word"].values == ("relu",)
+    assert space.ranges["infinite"].values == ("inf",)
+    assert space.ranges["underscored"].values == ("1_0",)
