@@ -7,11 +7,13 @@ from typing import Any
 
 from sagespark.bayesopt import Bayesian, Grid, Hyperband, Random, Strategy
 from sagespark.core.errors import ValidationError
-from sagespark.local.tuning.definitions import Definition, Request, definitions, early_stopping
+from sagespark.local.tuning.definitions import Definition, Request, definitions, early_stopping, integer
 from sagespark.local.tuning.journal import Journal
 
 EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 """Static hyperparameters that Hyperband's MaxResource is inferred from (API reference)."""
+MOST_RESOURCE = 20_000
+"""The largest MaxResource (API reference)."""
 
 
 def strategies(document: Request, journal: Journal) -> list[Strategy]:
@@ -50,18 +52,21 @@ def resources(config: Request, definition: Definition) -> tuple[int, int]:
     Raises
     ------
     ValidationError
-        If it cannot be inferred.
+        If it cannot be inferred, or is too large.
     """
     given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
     high = given.get("MaxResource")
     if high is None:
         texts = [definition.static[name] for name in EPOCHS if name in definition.static]
-        if not texts or not texts[0].isdigit():
+        try:
+            high = integer(texts[0])
+        except (IndexError, ValueError):
             raise ValidationError(
                 "Hyperband could not infer MaxResource: set StrategyConfig.HyperbandStrategyConfig.MaxResource, or one "
                 f"of the static hyperparameters {', '.join(EPOCHS)}."
-            )
-        high = int(texts[0])
+            ) from None
+    if high > MOST_RESOURCE:
+        raise ValidationError(f"Hyperband's MaxResource must be at most {MOST_RESOURCE}, but got {high}.")
     return int(given.get("MinResource", 1)), int(high)
 
 

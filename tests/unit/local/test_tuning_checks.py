@@ -214,6 +214,51 @@ def test_what_is_wrong_is_refused(make: Callable[[], Request], change: Callable[
     assert text in found
 
 
+@pytest.mark.parametrize("text", ["1_0", " 10", "10 ", "10\n", "\u0661\u0660", "1.0", "1e1", "0x10", "", "--1"])
+def test_an_integer_is_decimal_digits(text: str) -> None:
+    asked = request()
+    ranges(IntegerParameterRanges=[integer("n", "1", text)])(asked)
+    assert f"The range of hyperparameter [n] is invalid: {text!r} is not an integer." in problems(asked, resolve)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1_0", "1_0.5", " 10", "10 ", "10\n", "\u0661\u0660", "inf", "Infinity", "nan", "1e999", "0x10", "", ".", "1e"],
+)
+def test_a_number_is_finite_and_of_decimal_digits(text: str) -> None:
+    asked = request()
+    ranges(ContinuousParameterRanges=[integer("x", "1", text)])(asked)
+    assert f"The range of hyperparameter [x] is invalid: {text!r} is not a number." in problems(asked, resolve)
+
+
+@pytest.mark.parametrize("text", ["30", "+30", "30.", "30.25", "3e1", "3E+01", "300e-1", "030"])
+def test_numbers_as_programs_write_them_are_taken(text: str) -> None:
+    asked = request()
+    ranges(ContinuousParameterRanges=[integer("x", ".5", text)])(asked)
+    assert problems(asked, resolve) == []
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"),
+    [
+        ("\u00b2", "Hyperband could not infer MaxResource"),
+        ("\u0661", "Hyperband could not infer MaxResource"),
+        ("1_0", "Hyperband could not infer MaxResource"),
+        ("2.5", "Hyperband could not infer MaxResource"),
+        ("-3", "MinResource 1 must not be above its MaxResource -3"),
+        ("20001", "Hyperband's MaxResource must be at most 20000, but got 20001."),
+        ("9" * 2500, "Hyperband's MaxResource must be at most 20000"),
+    ],
+)
+def test_epochs_that_hyperband_cannot_use_are_refused(epochs: str, text: str) -> None:
+    asked = request(strategy="Hyperband")
+    training(StaticHyperParameters={"epochs": epochs})(asked)
+    (found,) = problems(asked, resolve)
+    assert text in found
+    training(StaticHyperParameters={"epochs": "20000"})(asked)
+    assert problems(asked, resolve) == []
+
+
 def test_all_problems_come_together() -> None:
     asked = builtin()
     config(
