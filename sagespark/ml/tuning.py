@@ -21,6 +21,7 @@ from sagespark.ml.tuning_model import HyperparameterTunerModel
 from sagespark.ml.tuning_plan import Candidate, Objective, TuningPlan, grid_size, make, objective
 from sagespark.ml.tuning_ranges import any_config, as_json, configured, resolve
 from sagespark.ml.tuning_trials import Trial
+from sagespark.ml.tuning_wire import completed
 
 __all__ = ["HyperparameterTuner", "HyperparameterTunerModel", "Trial", "WarmStart"]
 
@@ -167,18 +168,22 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
     def _service_model(self, job: Any, parts: Sequence[tuning_runs.Prepared], plan: TuningPlan | None) -> Any:
         """Return the model of a tuning job that has ended."""
         candidates = [part.candidate for part in parts]
+        if self._value("autotune"):
+            candidates = completed(candidates, list(job.trials()))
         best = job.describe()["BestTrainingJob"]
         index = next((i for i, c in enumerate(candidates) if c.name == best.get("TrainingJobDefinitionName", "")), 0)
         part = parts[index]
         trials = tuning_service.trials(job, candidates, self.uid)
         chosen = next(t for t in trials if t.name == best["TrainingJobName"])
-        estimator = configured(part.candidate.estimator, part.candidate.tuned, chosen.config)
+        tuned = [t for t in candidates[index].tuned if t.name in chosen.config]
+        estimator = configured(part.candidate.estimator, tuned, chosen.config)
         host = None if plan is None else plan.jobs[index]
         inner = tuning_runs.model_of_job(estimator, job.session, chosen.name, part.frames.train, host)
         return self._made(
             tuning_runs.assemble(part.stages, part.before, inner, part.frames.train),
             trials=trials,
-            ranges={c.name: as_json(c.tuned) for c in candidates},
+            # Of what Autotune chose for a definition without trials nothing is known.
+            ranges={c.name: as_json(c.tuned) for c in candidates if c.tuned},
             objective=part.candidate.objective,
             jobName=job.name,
             service=True,
@@ -315,7 +320,10 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
         held: Sequence[StructType | None] | None,
     ) -> TuningPlan:
         values = self._values()
-        if values["strategy"] == "Grid" and not self.isSet(self.maxJobs):
+        if values["autotune"]:
+            # What is not set is Autotune's choice.
+            values |= {p.name: None for p in (self.maxJobs, self.earlyStoppingType) if not self.isSet(p)}
+        elif values["strategy"] == "Grid" and not self.isSet(self.maxJobs):
             values["maxJobs"] = grid_size(values, candidates)
             values["maxParallelJobs"] = min(values["maxParallelJobs"], values["maxJobs"])
         jobs: list[Plan] = []

@@ -13,13 +13,12 @@ from pyspark.sql import DataFrame
 from sagespark.algorithms.registry import algorithm_of
 from sagespark.aws.session import SageMakerSession
 from sagespark.aws.tuning_job import TuningJob
-from sagespark.bayesopt import Categorical, Continuous, Integer
 from sagespark.core.errors import ResourceNotFoundError, ValidationError
 from sagespark.ml import tuning_runs, tuning_service
-from sagespark.ml.stage import Stage
 from sagespark.ml.tuning_journal import FILE, journal
 from sagespark.ml.tuning_plan import Candidate
-from sagespark.ml.tuning_ranges import from_json, nested, resolve
+from sagespark.ml.tuning_ranges import from_json, resolve
+from sagespark.ml.tuning_wire import from_request
 
 if TYPE_CHECKING:
     from sagespark.ml.tuning import HyperparameterTuner
@@ -95,7 +94,7 @@ def _of_service(
         key = definition.get("DefinitionName", "") if several else ""
         given = estimator.get(key) if isinstance(estimator, Mapping) else estimator
         one = given if given is not None else _estimator_of(definition)
-        found = _ranges(definition.get("HyperParameterRanges") or config.get("ParameterRanges", {}), one)
+        found = from_request(definition.get("HyperParameterRanges") or config.get("ParameterRanges", {}), one)
         _, problems = resolve(one, found)
         if problems:
             raise ValidationError([f"the estimator is not what was tuned: {p}" for p in problems], "attach")
@@ -113,6 +112,8 @@ def _of_service(
         maxJobs=limits.get("MaxNumberOfTrainingJobs"),
         maxParallelJobs=limits["MaxParallelTrainingJobs"],
         seed=config.get("RandomSeed"),
+        earlyStoppingType=config.get("TrainingJobEarlyStoppingType"),
+        autotune=True if "Autotune" in description else None,
         tuningJobName=name,
         runOn="service",
     )
@@ -147,21 +148,6 @@ def _classes(base: type) -> list[type]:
     subclasses: list[type] = base.__subclasses__()
     for cls in subclasses:
         found += [cls, *_classes(cls)]
-    return found
-
-
-def _ranges(ranges: Mapping[str, Any], estimator: Any) -> dict[str, Any]:
-    """Return ``ParameterRanges`` as this package has them, categories as the estimator's hyperparameters have them."""
-    found: dict[str, Any] = {}
-    specs = [stage._spec for stage in nested(estimator) if isinstance(stage, Stage) and stage._spec is not None]
-    known = {h.wire: h for spec in specs for h in spec.hyperparameters}
-    for row in ranges.get("ContinuousParameterRanges", ()):
-        found[row["Name"]] = Continuous(float(row["MinValue"]), float(row["MaxValue"]), row.get("ScalingType", "Auto"))
-    for row in ranges.get("IntegerParameterRanges", ()):
-        found[row["Name"]] = Integer(int(row["MinValue"]), int(row["MaxValue"]), row.get("ScalingType", "Auto"))
-    for row in ranges.get("CategoricalParameterRanges", ()):
-        one = known.get(row["Name"])
-        found[row["Name"]] = Categorical([v if one is None else one.from_wire(v) for v in row["Values"]])
     return found
 
 

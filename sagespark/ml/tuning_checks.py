@@ -43,7 +43,9 @@ def problems(tuner: HyperparameterTuner, candidates: Sequence[Candidate], schema
     """Return what does not go together in a tuner's arguments, in words; ``where`` its trials are chosen."""
     v = tuner._values()
     found = tuning_runs.validation_problems(v.get("validationIndicatorCol"), tuner.getValidationDataset(), schema)
-    if v["maxParallelJobs"] > v["maxJobs"] and v["strategy"] != "Grid":
+    # Else the service chooses the limit.
+    limited = v["strategy"] != "Grid" and (tuner.isSet(tuner.maxJobs) or not v["autotune"])
+    if limited and v["maxParallelJobs"] > v["maxJobs"]:
         found.append(f"maxParallelJobs must not be above maxJobs ({v['maxJobs']}), but got {v['maxParallelJobs']}")
     if v["strategy"] == "Hyperband" and v["earlyStoppingType"] == "Auto":
         found.append("earlyStoppingType must be 'Off' with Hyperband, which stops trials itself")

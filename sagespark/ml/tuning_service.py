@@ -18,6 +18,7 @@ from sagespark.ml import act
 from sagespark.ml.listeners import JobEvent, Listener, tell
 from sagespark.ml.tuning_plan import Candidate, TuningPlan
 from sagespark.ml.tuning_trials import Trial, are_heard, history
+from sagespark.ml.tuning_wire import completed
 
 Reports = list[act.Reports]
 
@@ -128,6 +129,7 @@ def trials(job: TuningJob, candidates: Sequence[Candidate], stage: str = "") -> 
     """Return the trials of a tuning job as they stand. Calls ListTrainingJobsForHyperParameterTuningJob."""
     found: list[Trial] = []
     rows = sorted(job.trials(), key=lambda row: _place(job.name, row))
+    candidates = completed(candidates, rows)
     for row in rows:
         definition = row.get("TrainingJobDefinitionName", "")
         candidate = _candidate(row, candidates)

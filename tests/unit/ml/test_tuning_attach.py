@@ -107,6 +107,54 @@ def test_events_name_the_metric_of_the_best_definition(aws: SageMakerSession) ->
     assert heard.metrics == [{"error": 0.5}]
 
 
+def trial(number: int, status: str = "Completed", **tuned: str) -> dict[str, Any]:
+    """Return the summary of a training job."""
+    name = f"tune-{number:03d}-a"
+    arn = f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{name}"
+    final = {"Type": "Minimize", "MetricName": "test:msd", "Value": float(number)}
+    return {
+        "TrainingJobName": name,
+        "TrainingJobArn": arn,
+        "CreationTime": 1.0,
+        "TrainingJobStatus": status,
+        "TunedHyperParameters": tuned,
+        "FinalHyperParameterTuningJobObjectiveMetric": final,
+    }
+
+
+def test_what_autotune_chose_is_known_by_the_trials(aws: SageMakerSession, script: Script) -> None:
+    rows = [trial(n, k=str(n + 1), init_method=word, new="1") for n, word in ((1, "random"), (2, "kmeans++"))]
+    objective = {"Type": "Minimize", "MetricName": "test:msd"}
+    described = description(Autotune={"Mode": "Enabled"}, BestTrainingJob=rows[0])
+    config = described["HyperParameterTuningJobConfig"]
+    config |= {"HyperParameterTuningJobObjective": objective, "ParameterRanges": {}}
+    script.always["DescribeHyperParameterTuningJob"] = described
+    script.always["ListTrainingJobsForHyperParameterTuningJob"] = {"TrainingJobSummaries": rows}
+    script.always["DescribeTrainingJob"] = {
+        "TrainingJobName": rows[0]["TrainingJobName"],
+        "TrainingJobArn": rows[0]["TrainingJobArn"],
+        "TrainingJobStatus": "Completed",
+        "SecondaryStatus": "Completed",
+        "ModelArtifacts": {"S3ModelArtifacts": "s3://bucket/model.tar.gz"},
+        "AlgorithmSpecification": {"TrainingImage": "account/own:1", "TrainingInputMode": "File"},
+        "HyperParameters": {"feature_dim": "3"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        "CreationTime": 1.0,
+    }
+    km = KMeans(k=5, endpointPolicy="never")
+    tuner = HyperparameterTuner.attach("tune", km, aws)
+    assert tuner.getAutotune()
+    assert not tuner.isSet(tuner.maxJobs)
+    model = tuner.wait()
+    # KMeans has no hyperparameter of the third name.
+    assert model.bestParams == {"k": 2, "init_method": "random"}
+    assert model.bestModel.getK() == 2
+    ranges = model.strategy().space.ranges
+    assert (ranges["k"], set(ranges["init_method"].values)) == (Integer(2, 3), {"random", "kmeans++"})
+    assert [t.config["k"] for t in model._trials] == [2, 3]
+
+
 def test_trials_are_in_the_order_of_their_numbers(aws: SageMakerSession, script: Script) -> None:
     def row(name: str, time: float) -> dict[str, Any]:
         return {

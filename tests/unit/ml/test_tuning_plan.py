@@ -22,10 +22,10 @@ from sagespark.ml.clustering import KMeans
 from sagespark.ml.feature import PCA
 from sagespark.ml.frameworks import SKLearn
 from sagespark.ml.tuning import HyperparameterTuner, HyperparameterTunerModel, Trial, WarmStart
-from sagespark.ml.tuning_attach import _ranges
 from sagespark.ml.tuning_journal import FileJournal, journal
 from sagespark.ml.tuning_ranges import as_json, configured, from_json, resolve
 from sagespark.ml.tuning_runs import stages_of
+from sagespark.ml.tuning_wire import from_request
 from support.clocks import FakeClock
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
@@ -156,11 +156,30 @@ def test_a_described_job_has_the_same_ranges_again() -> None:
             {"Name": "init_method", "Values": ["random", "kmeans++"]},
         ],
     }
-    assert _ranges(described, Pipeline(stages=[KMeans()])) == {
+    assert from_request(described, Pipeline(stages=[KMeans()])) == {
         "k": Integer(2, 9, "Linear"),
         "epochs": Categorical([1, 5]),
         "init_method": Categorical(["random", "kmeans++"]),
     }
+
+
+def test_categories_of_a_script_are_json_again() -> None:
+    script = SKLearn(entryPoint="train.py")
+    tuned, _ = resolve(script, {"kind": Categorical(["a", 2, True])})
+    described = {"CategoricalParameterRanges": [tuned[0].to_range()[1]]}
+    assert from_request(described, script) == {"kind": Categorical(["a", 2, True])}
+
+
+def test_autotune_chooses_what_is_not_set(aws: SageMakerSession) -> None:
+    asked = tuner(aws, autotune=True, ranges={}, maxParallelJobs=25)
+    request = asked.plan(SCHEMA).tuningJob
+    config = request["HyperParameterTuningJobConfig"]
+    assert request["Autotune"] == {"Mode": "Enabled"}
+    assert config["ResourceLimits"] == {"MaxParallelTrainingJobs": 25}
+    assert "TrainingJobEarlyStoppingType" not in config
+    config = asked.setMaxJobs(30).setEarlyStoppingType("Off").plan(SCHEMA).tuningJob["HyperParameterTuningJobConfig"]
+    assert config["ResourceLimits"] == {"MaxNumberOfTrainingJobs": 30, "MaxParallelTrainingJobs": 25}
+    assert config["TrainingJobEarlyStoppingType"] == "Off"
 
 
 def test_tags_of_the_estimator_and_of_the_tuner_are_on_all_jobs(aws: SageMakerSession) -> None:
