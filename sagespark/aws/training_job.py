@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from sagespark.aws import logs, s3
 from sagespark.aws.job import Job
@@ -40,29 +40,38 @@ def metrics(description: dict[str, Any]) -> dict[str, float]:
     return {m["MetricName"]: float(m["Value"]) for m in description.get("FinalMetricDataList", ())}
 
 
+class MetricPoint(NamedTuple):
+    """One value of a metric in a job's log."""
+
+    timestamp: int
+    """Milliseconds since 1970, UTC."""
+    value: float
+
+
 @dataclass
-class MetricFollower:
-    """Read every value of a metric that a training job logs; ``FinalMetricDataList`` has the last one only.
+class MetricsFollower:
+    """Read every value of the metrics that a training job logs; ``FinalMetricDataList`` has the last ones only.
 
     Parameters
     ----------
     job : TrainingJob
-    metric : str
-        Name of one of the job's ``MetricDefinitions``; a built-in algorithm has them without being told.
+    only : str or None
+        Name of one of the job's ``MetricDefinitions``, where no other is wanted; a built-in algorithm has them without
+        being told.
     """
 
     job: TrainingJob
-    metric: str
-    _values: list[float] = field(default_factory=list, repr=False)
+    only: str | None = None
+    _found: dict[str, list[MetricPoint]] = field(default_factory=dict, repr=False)
     _logs: logs.LogFollower | None = field(default=None, repr=False)
 
-    def values(self, description: Mapping[str, Any]) -> list[float]:
+    def read(self, description: Mapping[str, Any]) -> dict[str, tuple[MetricPoint, ...]]:
         """Return the finite values so far, in the order of the first host's log. Calls GetLogEvents.
 
         Parameters
         ----------
         description : mapping
-            The job's, which tells the regex of the metric; without one there are no values.
+            The job's, which tells the regexes of the metrics; without one a metric has no values.
 
         Raises
         ------
@@ -70,18 +79,37 @@ class MetricFollower:
             If the service refuses to show the log.
         """
         definitions = description.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
-        pattern = next((re.compile(d["Regex"]) for d in definitions if d["Name"] == self.metric), None)
-        if pattern is None:
-            return []
+        wanted = {d["Name"]: re.compile(d["Regex"]) for d in definitions if self.only in (None, d["Name"])}
+        if not wanted:
+            return {}
         if self._logs is None:
             # Hosts that train together log the same metric; algo-1 leads.
             self._logs = logs.LogFollower(self.job.session, self.job.log_group, f"{self.job.name}/algo-1-")
         for line in self._logs.read():
-            match = pattern.search(line.message)
-            value = _number(match[1]) if match else math.nan
-            if math.isfinite(value):
-                self._values.append(value)
-        return list(self._values)
+            for name, pattern in wanted.items():
+                match = pattern.search(line.message)
+                value = _number(match[1]) if match else math.nan
+                if math.isfinite(value):
+                    self._found.setdefault(name, []).append(MetricPoint(line.timestamp, value))
+        return {name: tuple(points) for name, points in self._found.items()}
+
+
+class MetricFollower:
+    """Read every value of one metric; see `MetricsFollower`."""
+
+    def __init__(self, job: TrainingJob, metric: str) -> None:
+        self._follower = MetricsFollower(job, metric)
+        self._metric = metric
+
+    def values(self, description: Mapping[str, Any]) -> list[float]:
+        """Return the finite values so far, in the order of the first host's log. Calls GetLogEvents.
+
+        Raises
+        ------
+        ServiceError
+            If the service refuses to show the log.
+        """
+        return [point.value for point in self._follower.read(description).get(self._metric, ())]
 
 
 def _number(text: str | None) -> float:

@@ -21,6 +21,7 @@ from pyspark.sql.utils import is_remote
 
 from sagespark.aws import interrupt, s3
 from sagespark.aws.session import SageMakerSession
+from sagespark.aws.training_job import MetricsFollower, TrainingJob
 from sagespark.aws.waiter import Subject
 from sagespark.bayesopt import Exhausted, Waiting
 from sagespark.bayesopt.log import finite
@@ -184,7 +185,11 @@ class _Run(RunState):
 
         def follow() -> None:
             try:
-                self._done.put((trial.id, self._attempt(trainer, trial)))
+                outcome = self._attempt(trainer, trial)
+                if outcome.job and self._session is not None and tuning_trials.are_heard(self._listeners):
+                    follower = MetricsFollower(TrainingJob(self._session, outcome.job))
+                    outcome.history = tuning_trials.history(follower, outcome.description)
+                self._done.put((trial.id, outcome))
             except BaseException as error:
                 self._done.put((trial.id, error))
 
@@ -208,8 +213,6 @@ class _Run(RunState):
             job = self._again(trainer, trial)
 
     def _exists(self, job: str) -> bool:
-        from sagespark.aws.training_job import TrainingJob
-
         return self._session is not None and TrainingJob(self._session, job).exists()
 
     def _again(self, trainer: Trainer, trial: Trial) -> str:
@@ -281,7 +284,7 @@ class _Run(RunState):
             self._trials[number] = trial
         self._running.discard(number)
         self._keep(number, found.model)
-        tell(self._listeners, "onTrial", replace(trial, description=found.description))
+        tell(self._listeners, "onTrial", replace(trial, description=found.description, history=found.history))
         self._progress()
 
     def _keep(self, number: int, model: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from pyspark.ml import Pipeline, PipelineModel
 
 from sagespark.aws.session import SageMakerSession
-from sagespark.aws.training_job import MetricFollower, TrainingJob, metrics
+from sagespark.aws.training_job import MetricFollower, MetricPoint, TrainingJob, metrics
 from sagespark.core.errors import EndpointFailedError, InvocationError, JobFailedError, SageSparkError
 from sagespark.ml import act, cleanup, placement, tuning_runs
 from sagespark.ml.plan import Plan
@@ -32,6 +32,8 @@ class Outcome:
     arn: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     description: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, tuple[MetricPoint, ...]] = field(default_factory=dict)
+    """Every value of the job's metrics, where a listener wants them."""
     model: Any = None
     """Fitted in this process; None where it is a training job's."""
 

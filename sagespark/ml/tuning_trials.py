@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,8 +21,11 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from sagespark.aws.training_job import MetricPoint, MetricsFollower
 from sagespark.bayesopt import Categorical, Integer, Space
 from sagespark.bayesopt.log import Event
+from sagespark.core.errors import SageSparkError
+from sagespark.ml.listeners import Listener
 
 ENDED = ("Completed", "Failed", "Stopped")
 
@@ -53,6 +57,8 @@ class Trial:
         Last value of each metric of the training job.
     description : mapping
         The training job's description, for listeners; empty where there is none.
+    history : mapping of str to tuple of MetricPoint
+        Every value that the training job's log has of each metric so far, for listeners; empty where none was read.
     """
 
     id: int
@@ -69,6 +75,7 @@ class Trial:
     stage: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     description: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    history: Mapping[str, tuple[MetricPoint, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def ended(self) -> bool:
@@ -93,6 +100,21 @@ def best(trials: Sequence[Trial], direction: str) -> Trial | None:
     sign = 1.0 if direction == "Minimize" else -1.0
     known = [t for t in trials if t.value is not None and t.ended and t.status != "Failed"]
     return min(known, key=lambda t: (sign * (t.value or 0.0), t.id), default=None)
+
+
+def are_heard(listeners: Iterable[Listener]) -> bool:
+    """Tell whether anybody listens to trials; only then are their descriptions and logs read."""
+    return any(type(listener).onTrial is not Listener.onTrial for listener in listeners)
+
+
+def history(follower: MetricsFollower, description: Mapping[str, Any]) -> dict[str, tuple[MetricPoint, ...]]:
+    """Return what `Trial.history` holds; nothing, with a warning, where the log cannot be read."""
+    try:
+        return follower.read(description)
+    except SageSparkError as error:
+        text = f"a training job's log cannot be read, and its metrics have their last values only: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return {}
 
 
 def frame(spark: SparkSession, spaces: Sequence[Space], trials: Sequence[Trial]) -> DataFrame:

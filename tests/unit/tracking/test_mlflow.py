@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from sagespark.aws.training_job import MetricPoint
 from sagespark.core.errors import ValidationError, WaitTimeoutError
 from sagespark.ml import listeners
 from sagespark.ml.listeners import JobEvent
@@ -250,3 +251,51 @@ def test_trials_are_runs_inside_the_tuners(listener: MlflowListener, experiment:
     assert [(m.step, m.value) for m in history] == [(0, 2.0), (1, 1.5)]
     assert run.data.tags["sagespark.jobArn"] == ARN
     assert second.data.tags["sagespark.failureReason"] == "ValueError: no"
+
+
+def points(*values: float) -> tuple[MetricPoint, ...]:
+    return tuple(MetricPoint(1_700_000_000_000 + 1000 * i, value) for i, value in enumerate(values))
+
+
+def test_a_trials_metrics_are_all_that_its_log_has(listener: MlflowListener) -> None:
+    trial = Trial(0, {"k": 3}, name="tune-001-a", tuner="tune", metrics={"test:msd": 3.0})
+    listener.onTrial(replace(trial, history={"test:msd": points(4.0, 3.0)}))
+    known = {"test:msd": points(4.0, 3.0, 3.0, 1.0)}
+    listener.onTrial(replace(trial, status="Completed", value=1.0, metrics={"test:msd": 1.0}, history=known))
+    run = run_of(listener, "tune-001-a")
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "test:msd")
+    assert [(m.step, m.value) for m in history] == [(0, 4.0), (1, 3.0), (2, 3.0), (3, 1.0)]
+    assert [m.timestamp for m in history] == [p.timestamp for p in known["test:msd"]]
+    assert run.data.metrics == {"test:msd": 1.0, "objective": 1.0}
+
+
+@pytest.mark.parametrize("seen", ["InProgress", "Failed"])
+@pytest.mark.parametrize("same", [True, False], ids=["same process", "another process"])
+def test_a_trial_that_is_tried_again_is_one_run(
+    listener: MlflowListener, experiment: str, seen: str, same: bool
+) -> None:
+    tuner = JobEvent("HyperParameterTuningJob", "tune", "Tuner_1")
+    listener.onJobStarted(tuner)
+    first = Trial(0, {"k": 3}, name="tune-001-aaaa", tuner="tune", stage="Tuner_1")
+    reason = "InternalServerError: sorry" if seen == "Failed" else ""
+    listener.onTrial(replace(first, status=seen, failureReason=reason, history={"test:msd": points(4.0, 3.0)}))
+    if not same:
+        listener = MlflowListener(experimentName=experiment)
+        listener.onJobStarted(tuner)
+    second = replace(first, name="tune-001-bbbb")
+    listener.onTrial(second)
+    again = points(4.0, 2.0, 1.0)
+    listener.onTrial(replace(second, metrics={"test:msd": 4.0}, history={"test:msd": again[:1]}))
+    if not same:
+        listener = MlflowListener(experimentName=experiment)
+        listener.onJobStarted(tuner)
+    listener.onTrial(replace(second, status="Completed", value=1.0, history={"test:msd": again}))
+    listener.onJobEnded(replace(tuner, status="Completed"))
+    run = run_of(listener, "tune-001-bbbb")
+    children = mlflow.MlflowClient().search_runs([run.info.experiment_id], "params.trial = '0'")
+    assert [c.info.run_id for c in children] == [run.info.run_id]
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "tune-001-bbbb")
+    assert "sagespark.failureReason" not in run.data.tags
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "test:msd")
+    assert sorted((m.step, m.value) for m in history) == list(enumerate([4.0, 3.0, 4.0, 2.0, 1.0]))
+    assert listener.run_id("tune-001-aaaa") is None
