@@ -159,7 +159,10 @@ class TuningJobs:
             "FinalObjectiveMetricValue": "value",
         }
         rows, token = paging.page(rows, request, name="TrainingJobName", keys=keys, order="Ascending")
-        return {"TrainingJobSummaries": rows, "NextToken": token}
+        return {
+            "TrainingJobSummaries": [{k: v for k, v in r.items() if k != "value"} for r in rows],
+            "NextToken": token,
+        }
 
     def _summaries(self, region: str, document: Document) -> list[Document]:
         journal = Journal(self._store, region, document[_NAME])

@@ -158,6 +158,8 @@ def listed(service: TuningJobs, **more: Any) -> list[str]:
         page = service.ListTrainingJobsForHyperParameterTuningJob(CONTEXT, NAME | more | token)
         assert len(page["TrainingJobSummaries"]) <= more.get("MaxResults", 10)
         found += [row["TrainingJobName"] for row in page["TrainingJobSummaries"]]
+        # The key of the order is not told as a member of its own.
+        assert all("value" not in row for row in page["TrainingJobSummaries"])
         if page["NextToken"] is None:
             return found
         token = {"NextToken": page["NextToken"]}
