@@ -257,18 +257,18 @@ class Surrogate:
         (Rasmussen and Williams 2006, eqs. 5.10 to 5.12), the factor is the 95 % quantile of ``|r|`` over the normal
         distribution's, 1.96; of ``n`` residuals, that which holds for one more (Vovk, Gammerman and Shafer, Algorithmic
         Learning in a Random World, 2005, section 2.2: the level times ``1 + 1 / n``). No fit knows how well it fits.
-        Only the half with the largest ``s_i`` is asked: where a search has gathered points, each foretells the next
-        one, which says nothing of the rest of the space.
+        Only the two thirds with the largest ``s_i`` are asked: where a search has gathered points, each foretells the
+        next one, which says nothing of the rest of the space.
         """
         known = np.flatnonzero((self.data.groups == 0) & ~self.data.failed)
-        count = max(len(known) // 2, LEAST_RESIDUALS)
+        count = max(2 * len(known) // 3, LEAST_RESIDUALS)
         if len(known) < count:
             return np.ones(len(self.members))
         diagonal = self.posteriors.observed_precision[:, known]
-        half = np.argsort(diagonal, axis=1, kind="stable")[:, :count]
+        least_known = np.argsort(diagonal, axis=1, kind="stable")[:, :count]
         r = np.abs(self.posteriors.a[:, known]) / np.sqrt(diagonal)
         level = min(1.0, 0.95 * (1.0 + 1.0 / count))
-        factor = np.quantile(np.take_along_axis(r, half, axis=1), level, axis=1) / 1.96
+        factor = np.quantile(np.take_along_axis(r, least_known, axis=1), level, axis=1) / 1.96
         return np.asarray(np.clip(factor, *FACTORS))
 
     def standardised(self, y: Floats) -> Floats:
