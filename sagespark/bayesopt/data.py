@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sagespark.bayesopt.evidence import Pairs
 from sagespark.bayesopt.log import Log
-from sagespark.bayesopt.outputs import Family, Scale, Warped, scale, transform
+from sagespark.bayesopt.outputs import Family, Scale, Transformed, scale, transform
 from sagespark.bayesopt.priors import RELATED, SAME, Relation
 from sagespark.bayesopt.scaling import Floats
 from sagespark.bayesopt.space import Space
@@ -82,7 +82,7 @@ class Data:
             failed=self.failed[keep],
         )
 
-    def warp(self, family: Family, t: float) -> Warped:
+    def transform(self, family: Family, t: float) -> Transformed:
         """Return the transformed outputs."""
         return transform(family, t, self.v, self.groups)
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
 from sagespark.bayesopt.kernel import deltas, matern52
-from sagespark.bayesopt.outputs import Warped
+from sagespark.bayesopt.outputs import Transformed
 from sagespark.bayesopt.scaling import Floats
 
 MERGED = 6.0
@@ -85,14 +85,14 @@ class Evidence:
     Parameters
     ----------
     pairs : Pairs
-    warp : callable
+    transform : callable
         Gives the transformed outputs for a ``t``.
     prior : callable
         Log density of ``theta``.
     """
 
-    def __init__(self, pairs: Pairs, warp: Callable[[float], Warped], prior: Density) -> None:
-        self.pairs, self.warp, self.prior = pairs, warp, prior
+    def __init__(self, pairs: Pairs, transform: Callable[[float], Transformed], prior: Density) -> None:
+        self.pairs, self.transform, self.prior = pairs, transform, prior
 
     def __call__(self, theta: Floats) -> tuple[float, Floats]:
         """Return the negative log posterior density and its gradient; infinite where K is not positive definite."""
@@ -108,7 +108,7 @@ class Evidence:
         d, n = len(delta), pairs.n
         w = np.exp(theta[:d])
         amplitude, noise = math.exp(theta[d]), math.exp(theta[d + 1])
-        warped = self.warp(float(theta[d + 2]))
+        outputs = self.transform(float(theta[d + 2]))
         k, dk = matern52(w @ delta)
         if pairs.others:
             r = correlations(theta[d + 3 :])
@@ -122,9 +122,9 @@ class Evidence:
         L, info = dpotrf(K.reshape(n, n).T, lower=1, clean=0, overwrite_a=1)
         if info:
             return math.inf, np.zeros_like(theta), np.zeros_like(k)
-        m, a = centre(L, warped.z, pairs.H)
+        m, a = centre(L, outputs.z, pairs.H)
         log_det = 2.0 * float(np.sum(np.log(L.T.ravel()[pairs.diagonal])))
-        value = -0.5 * float((warped.z - pairs.H @ m) @ a) - 0.5 * float(m @ m) - 0.5 * log_det + warped.logJ
+        value = -0.5 * float((outputs.z - pairs.H @ m) @ a) - 0.5 * float(m @ m) - 0.5 * log_det + outputs.logJ
         inverse = dpotri(L, lower=1, overwrite_c=1)[0].T.ravel()
         q = np.outer(a, a).ravel()[pairs.lower] - inverse[pairs.lower]
         trace = float(a @ a - np.sum(inverse[pairs.diagonal]))
@@ -133,7 +133,7 @@ class Evidence:
         gradient[:d] = amplitude * w * (delta @ by_distance)
         gradient[d] = q @ k + 0.5 * amplitude * trace
         gradient[d + 1] = 0.5 * noise * trace
-        gradient[d + 2] = -float(a @ warped.dz) + warped.dlogJ
+        gradient[d + 2] = -float(a @ outputs.dz) + outputs.dlogJ
         for t in range(1, pairs.others + 1):
             # d (r_t r_u) / d r_t = r_u, for pairs of task t with a task u.
             other = np.where(pairs.first == t, r[pairs.second], np.where(pairs.second == t, r[pairs.first], 0.0))

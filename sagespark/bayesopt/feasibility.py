@@ -20,7 +20,7 @@ from scipy.special import log_ndtr
 
 from sagespark.bayesopt.data import Data
 from sagespark.bayesopt.evidence import Evidence, Pairs
-from sagespark.bayesopt.outputs import Warped
+from sagespark.bayesopt.outputs import Transformed
 from sagespark.bayesopt.posterior import Posteriors, condition
 from sagespark.bayesopt.priors import Prior
 from sagespark.bayesopt.scaling import Floats
@@ -56,8 +56,10 @@ def fit(data: Data, previous: Sequence[float] | None) -> list[float]:
     """Return the hyperparameters of the process of labels."""
     X, labels = _labels(data)
     prior = Prior("short", "raw", data.space.categorical)
-    warped = Warped(labels, np.zeros_like(labels), 0.0, 0.0, 0.0, 1.0)
-    evidence = Evidence(Pairs(X, data.space.categorical, np.zeros(len(X), dtype=np.int64)), lambda t: warped, prior)
+    transformed = Transformed(labels, np.zeros_like(labels), 0.0, 0.0, 0.0, 1.0)
+    evidence = Evidence(
+        Pairs(X, data.space.categorical, np.zeros(len(X), dtype=np.int64)), lambda t: transformed, prior
+    )
     start = prior.start if previous is None else np.asarray(previous)
     found = minimize(evidence, start, jac=True, method="L-BFGS-B", bounds=prior.bounds, options={"maxiter": STEPS})
     return list(found.x.tolist())

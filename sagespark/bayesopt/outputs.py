@@ -60,7 +60,7 @@ def scale(y: Floats) -> Scale:
 
 
 @dataclass(frozen=True)
-class Warped:
+class Transformed:
     """Transformed values and what the evidence needs of them."""
 
     z: Floats
@@ -74,7 +74,7 @@ class Warped:
     """Deviation of ``T`` over the first group."""
 
 
-def transform(family: Family, t: float, v: Floats, groups: NDArray[np.int64] | None = None) -> Warped:
+def transform(family: Family, t: float, v: Floats, groups: NDArray[np.int64] | None = None) -> Transformed:
     """Apply a family to (n,) values ``v``; ``groups`` numbers the group of each from 0 (None: one group)."""
     members = [slice(None)] if groups is None or not np.any(groups) else _members(groups)
     if family == "power":
@@ -100,7 +100,7 @@ def transform(family: Family, t: float, v: Floats, groups: NDArray[np.int64] | N
         dz[inside] = (dT[inside] - dmean - z[inside] * dstd) / std
         logJ, dlogJ = logJ - count * math.log(std), dlogJ - count * dstd / std
         first = (mean, std) if g == 0 else first
-    return Warped(z, dz, logJ, dlogJ, *first)
+    return Transformed(z, dz, logJ, dlogJ, *first)
 
 
 def _members(groups: NDArray[np.int64]) -> list[Any]:

@@ -67,16 +67,16 @@ def fit(data: Data, members: Sequence[int], previous: Sequence[Sequence[float] |
     for i in members:
         lengthscales, family = MEMBERS[i]
         prior = Prior(lengthscales, family, data.space.categorical, data.relations)
-        warp = partial(data.warp, family)
+        transform = partial(data.transform, family)
         last = None if thetas[i] is None else extend(thetas[i] or [], prior)
         merged = same.any() and (last is None or bool(np.all(last[-len(same) :][same] >= MERGED)))
         found = []
         if not same.any() or not merged or _doubts(data):
-            found.append(mode(Evidence(apart, warp, prior), prior, None if merged else last, prior.bounds))
+            found.append(mode(Evidence(apart, transform, prior), prior, None if merged else last, prior.bounds))
         if same.any() and (merged or _doubts(data)):
             tail = [(MERGED, MERGED) if s else bound for s, bound in zip(same, prior.bounds[-len(same) :], strict=True)]
             bounds = prior.bounds[: -len(same)] + tail
-            value, theta = mode(Evidence(together, warp, prior), prior, last, bounds)
+            value, theta = mode(Evidence(together, transform, prior), prior, last, bounds)
             # The prior's density there is beside the point: merging is a hypothesis of its own, and the one believed.
             value -= TRUST + float(np.count_nonzero(same)) * float(np.log1p((MERGED - SAME.atanh_r) ** 2))
             found.append((value, theta))
@@ -125,7 +125,7 @@ def _speaks_for(data: Data, other: int, member: int, thetas: Sequence[Sequence[f
 def log_likelihood(data: Data, member: int, theta: Sequence[float] | Floats) -> float:
     """Return the log likelihood of a member's hyperparameters, up to a constant that all members share."""
     full = extend(theta, Prior(*MEMBERS[member], data.space.categorical, data.relations))
-    return -Evidence(pairs_for(data, full), partial(data.warp, MEMBERS[member][1]), _flat)(full)[0]
+    return -Evidence(pairs_for(data, full), partial(data.transform, MEMBERS[member][1]), _flat)(full)[0]
 
 
 def pairs_for(data: Data, theta: Floats) -> Pairs:
@@ -300,8 +300,8 @@ def surrogate(data: Data, members: Sequence[int], thetas: Sequence[Sequence[floa
         assert theta is not None  # a member is used only once fitted
         rows.append(extend(theta, Prior(*MEMBERS[i], data.space.categorical, data.relations)))
     table = np.array(rows)
-    warped = [data.warp(MEMBERS[i][1], float(table[m, d + 2])) for m, i in enumerate(members)]
-    z = np.stack([w.z for w in warped])
+    transformed = [data.transform(MEMBERS[i][1], float(table[m, d + 2])) for m, i in enumerate(members)]
+    z = np.stack([w.z for w in transformed])
     posteriors = condition(
         data.X, z, data.pending, data.space.categorical, table, data.tasks, data.offsets, data.inputs
     )
@@ -311,7 +311,7 @@ def surrogate(data: Data, members: Sequence[int], thetas: Sequence[Sequence[floa
         table,
         posteriors,
         improvement(posteriors, len(data.pending), _incumbents(data, z, posteriors)),
-        tuple((w.mean, w.std) for w in warped),
+        tuple((w.mean, w.std) for w in transformed),
     )
 
 

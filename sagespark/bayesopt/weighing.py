@@ -86,7 +86,7 @@ def _weigh(data: Data, member: int, previous: Sequence[float], anew: bool) -> tu
     bounds = list(prior.bounds)
     for i in range(len(space) + 3, len(theta)):
         bounds[i] = (MERGED, MERGED) if theta[i] >= MERGED else bounds[i]
-    density = Evidence(pairs_for(plain, theta), partial(data.warp, MEMBERS[member][1]), prior)
+    density = Evidence(pairs_for(plain, theta), partial(data.transform, MEMBERS[member][1]), prior)
     if data.inputs is None and not anew:
         without = _search(density, theta, bounds)
     else:

@@ -152,13 +152,15 @@ def test_equal_points_do_not_break_the_factorisation() -> None:
 @pytest.mark.parametrize("t", [-1.5, 0.0, 1.0, 2.0, 3.3])
 def test_outputs_are_monotone_and_come_back(family: str, t: float) -> None:
     v = np.sort(np.concatenate([np.random.default_rng(0).standard_normal(30), [-3.0, 5.9]]))
-    warped = transform(family, t, v)
-    assert (np.diff(warped.z) > 0).all()
-    assert warped.z.mean() == pytest.approx(0.0, abs=1e-12)
-    assert warped.z.std() == pytest.approx(1.0)
-    back = inverse(family, t, warped.z * warped.std + warped.mean, v.min())
+    transformed = transform(family, t, v)
+    assert (np.diff(transformed.z) > 0).all()
+    assert transformed.z.mean() == pytest.approx(0.0, abs=1e-12)
+    assert transformed.z.std() == pytest.approx(1.0)
+    back = inverse(family, t, transformed.z * transformed.std + transformed.mean, v.min())
     assert back == pytest.approx(v, rel=1e-7, abs=1e-7)
-    assert forward(family, t, v, v.min()) == pytest.approx(warped.z * warped.std + warped.mean, abs=1e-10)
+    assert forward(family, t, v, v.min()) == pytest.approx(
+        transformed.z * transformed.std + transformed.mean, abs=1e-10
+    )
 
 
 def test_the_power_family_is_scipys() -> None:

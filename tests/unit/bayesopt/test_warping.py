@@ -105,7 +105,7 @@ def test_the_gradient_of_the_warped_evidence() -> None:
     data, rng = mixed_data(), np.random.default_rng(1)
     for member, (_, family) in enumerate(MEMBERS):
         prior = Prior(*MEMBERS[member], MIXED.categorical)
-        evidence = Evidence(data.pairs, partial(data.warp, family), prior)
+        evidence = Evidence(data.pairs, partial(data.transform, family), prior)
         both = WarpedEvidence(evidence, data.X, [0, 2])
         u = np.concatenate([0.5 * rng.standard_normal(4), prior.start + 0.3 * rng.standard_normal(6)])
         value, gradient = both(u)
@@ -113,7 +113,7 @@ def test_the_gradient_of_the_warped_evidence() -> None:
         assert gradient == pytest.approx([(both(u + h)[0] - both(u - h)[0]) / 2e-5 for h in steps], rel=1e-5, abs=1e-5)
         # It is the evidence of warped points, and the prior of the warp.
         warp = Warp(np.exp([u[0], 0.0, u[1]]), np.exp([u[2], 0.0, u[3]]))
-        plain = Evidence(replace(data, inputs=warp).pairs, partial(data.warp, family), prior)(u[4:])[0]
+        plain = Evidence(replace(data, inputs=warp).pairs, partial(data.transform, family), prior)(u[4:])[0]
         assert value == pytest.approx(plain + 0.5 * float(np.sum((u[:4] / 0.75) ** 2)), rel=1e-12)
 
 
