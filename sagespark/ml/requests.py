@@ -240,6 +240,15 @@ class Hosting:
         """Return the requests with another ``PrimaryContainer``."""
         return replace(self, model={**self.model, "PrimaryContainer": container})
 
+    def named(self, name: str) -> Hosting:
+        """Return the requests with another name for all three resources."""
+        variants = [{**variant, "ModelName": name} for variant in self.endpointConfig["ProductionVariants"]]
+        return Hosting(
+            {**self.model, "ModelName": name},
+            {**self.endpointConfig, "EndpointConfigName": name, "ProductionVariants": variants},
+            {**self.endpoint, "EndpointName": name, "EndpointConfigName": name},
+        )
+
 
 def hosting(
     scope: Scope,

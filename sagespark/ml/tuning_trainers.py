@@ -10,8 +10,9 @@ from pyspark.ml import Pipeline, PipelineModel
 
 from sagespark.aws.session import SageMakerSession
 from sagespark.aws.training_job import MetricFollower, MetricPoint, TrainingJob, metrics
-from sagespark.core.errors import EndpointFailedError, InvocationError, JobFailedError, SageSparkError
+from sagespark.core.errors import EndpointFailedError, InvocationError, JobFailedError, Resource, SageSparkError
 from sagespark.ml import act, cleanup, placement, tuning_runs
+from sagespark.ml.made import HANDLES, Made
 from sagespark.ml.plan import Plan
 from sagespark.ml.tuning_plan import Candidate
 from sagespark.ml.tuning_ranges import any_config, configured
@@ -160,12 +161,20 @@ class JobTrainer:
         return Outcome(status, value, reason, name, arn, metrics(dict(description)), description)
 
     def _scored(self, config: Mapping[str, Any], description: dict[str, Any]) -> Outcome:
-        """Host the model, score it, and delete the endpoint again."""
+        """Host the model, score it, and delete the endpoint again.
+
+        What hosts it has the training job's name, which the journal had before all of it: where a killed driver left
+        it behind, the one that goes on knows what to delete.
+        """
+        name = str(description["TrainingJobName"])
+        if name not in self._plans:
+            Made(self._session, [Resource(cls.kind, name) for cls in HANDLES]).delete_hosting()
         estimator = self._estimator(config)
         estimator = estimator.copy({estimator.endpointPolicy: "createOnTransform"})
         prepared = self._prepared
         inner = estimator._model(act.record(self._session, description), prepared.frames.train)
         try:
+            inner._hosting().endpoint(lambda: inner._requests().named(name))
             # The held-out rows are behind the stages in front already.
             whole = tuning_runs.assemble(prepared.stages, [], inner, prepared.frames.train)
             value = float(self._evaluator.evaluate(whole.transform(prepared.frames.validation)))
