@@ -10,9 +10,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
 from sagespark.aws.session import SageMakerSession
+from sagespark.aws.tags import problems as tag_problems
 from sagespark.core.errors import ValidationError
 from sagespark.core.names import MAX_TUNING_JOB_NAME
-from sagespark.ml import placement, tuning_attach, tuning_checks, tuning_driver, tuning_runs, tuning_service
+from sagespark.ml import (
+    placement,
+    tuning_attach,
+    tuning_checks,
+    tuning_driver,
+    tuning_plan,
+    tuning_runs,
+    tuning_service,
+)
 from sagespark.ml.estimator import TrainingEstimator
 from sagespark.ml.plan import Plan
 from sagespark.ml.requests import Scope
@@ -133,6 +142,7 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
     def _fit(self, dataset: DataFrame) -> HyperparameterTunerModel:
         if self._resume is not None and self._resume.service:
             return tuning_attach.wait(self, self._resume, dataset)
+        self._refuse(tuning_attach.lacking(self), "fit")
         candidates, problems = self._candidates()
         problems += self._argument_problems(candidates, dataset.schema)
         self._refuse(problems, "fit")
@@ -212,7 +222,7 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
             problems.append(
                 f"ranges must be a dict with the estimators' names {sorted(each)}, but got {sorted(map(str, ranges))}"
             )
-        metrics, more = self._metrics(list(each) if several else None)
+        metrics, more = tuning_plan.metrics(self._value("objectiveMetricName"), list(each) if several else None)
         problems += more
         found = []
         for name, one in each.items():
@@ -229,18 +239,6 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
             each_way = ", ".join(f"{c.objective.metric} of {c.name!r} is to {c.objective.direction}" for c in found)
             problems.append(f"objectiveMetricName: objectives of one tuning job must be compared, but {each_way}")
         return found, problems
-
-    def _metrics(self, names: Sequence[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
-        """Return the objective metric by the estimators' names, and what is wrong; ``names`` is None for one alone."""
-        given = self._value("objectiveMetricName")
-        if not isinstance(given, Mapping):
-            return dict.fromkeys(names or [""], given), []
-        if names is None:
-            return None, [f"objectiveMetricName must be a string where one estimator is tuned, but got {given!r}"]
-        if set(given) != set(names):
-            text = f"must have the estimators' names {sorted(names)}, but got {sorted(given)}"
-            return None, [f"objectiveMetricName {text}"]
-        return dict(given), []
 
     def _objective(self, estimator: Any, tuned: Any, metric: str | None) -> tuple[Objective | None, list[str]]:
         kind, evaluator = self._value("objectiveType"), self.getEvaluator()
@@ -342,6 +340,10 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
         # Training jobs get the tuning job's tags, so that the estimators' have to be among them.
         own = [candidate.estimator._value("tags") or {} for candidate in candidates]
         values["tags"] = {k: v for tags in (*own, values["tags"]) for k, v in tags.items()}
+        # Whoever goes on with it fits the stages around the tuned one on the same rows.
+        held_out = {tuning_plan.TAG_VALIDATION: tuning_plan.validation(self)}
+        if any(held_out.values()) and not tag_problems({**session.tags, **values["tags"], **held_out}):
+            values["tags"] |= held_out
         scope = Scope(session, name, values)
         return make(scope, self.uid, name, jobs, candidates, None if warm is None else warm.request)
 
@@ -360,7 +362,12 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
 
     @classmethod
     def attach(
-        cls, name: str, estimator: Any = None, sagemakerSession: SageMakerSession | None = None
+        cls,
+        name: str,
+        estimator: Any = None,
+        sagemakerSession: SageMakerSession | None = None,
+        evaluator: Any = None,
+        validationDataset: DataFrame | None = None,
     ) -> HyperparameterTuner:
         """Return the tuner of a run that exists, whose ``fit`` goes on with it and loses no trial.
 
@@ -372,6 +379,10 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
             What is tuned. None, on the service: the built-in algorithm's own estimator.
         sagemakerSession : SageMakerSession or None
             None: the active one.
+        evaluator : Evaluator or None
+            What scored the trials of a driver's run, which cannot be kept.
+        validationDataset : DataFrame or None
+            The held-out rows, where they were given as a DataFrame, which cannot be kept either.
 
         Raises
         ------
@@ -380,4 +391,5 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
         ValidationError
             If an estimator is needed, or the one given is not what was tuned.
         """
-        return tuning_attach.attach(cls(sagemakerSession=sagemakerSession), name, estimator)
+        tuner = cls(sagemakerSession=sagemakerSession, evaluator=evaluator, validationDataset=validationDataset)
+        return tuning_attach.attach(tuner, name, estimator)

@@ -16,7 +16,7 @@ from sagespark.aws.tuning_job import TuningJob
 from sagespark.core.errors import ResourceNotFoundError, ValidationError
 from sagespark.ml import tuning_runs, tuning_service
 from sagespark.ml.tuning_journal import FILE, journal
-from sagespark.ml.tuning_plan import Candidate
+from sagespark.ml.tuning_plan import DATASET, TAG_VALIDATION, Candidate, validation_params
 from sagespark.ml.tuning_ranges import from_json, resolve
 from sagespark.ml.tuning_wire import from_request
 
@@ -32,6 +32,50 @@ class Resume:
     name: str
     service: bool
     """Whether it is a tuning job of the service."""
+    evaluator: str = ""
+    """How the evaluator was made that scored its trials; empty where none did."""
+    validation: str = ""
+    """How rows were held out; see `tuning_plan.validation`."""
+    folder: str | None = None
+    """Its ``checkpointDir``."""
+
+
+def command(name: str, evaluator: str, dataset: bool) -> str:
+    """Return the call that goes on with a run of the driver: what cannot be kept has to be given again.
+
+    Parameters
+    ----------
+    name : str
+        Its name, or its ``checkpointDir``.
+    evaluator : str
+        How its evaluator was made, empty where it has none.
+    dataset : bool
+        Whether it has a ``validationDataset``.
+    """
+    given = ["estimator=...", *([f"evaluator={evaluator}"] if evaluator else [])]
+    given += ["validationDataset=..."] if dataset else []
+    return f"HyperparameterTuner.attach({name!r}, {', '.join(given)})"
+
+
+def made(evaluator: str | None, metric: str) -> str:
+    """Return how an evaluator was made, by its class and metric; empty for None."""
+    if evaluator is None:
+        return ""
+    return f"{evaluator}(...)" if metric == evaluator else f"{evaluator}(metricName={metric!r}, ...)"
+
+
+def lacking(tuner: HyperparameterTuner) -> list[str]:
+    """Return what a tuner that was attached to a run has to be given again, in words."""
+    resume = tuner._resume
+    if resume is None:
+        return []
+    evaluator = resume.evaluator if tuner.getEvaluator() is None else ""
+    dataset = resume.validation == DATASET and tuner.getValidationDataset() is None
+    if not evaluator and not dataset:
+        return []
+    call = command(resume.folder or resume.name, resume.evaluator, resume.validation == DATASET)
+    what = " and ".join([*(["evaluator"] if evaluator else []), *(["validationDataset"] if dataset else [])])
+    return [f"run {resume.name!r} had an argument that could not be kept, {what}: {call}"]
 
 
 def attach(tuner: HyperparameterTuner, name: str, estimator: Any) -> HyperparameterTuner:
@@ -67,11 +111,12 @@ def attach(tuner: HyperparameterTuner, name: str, estimator: Any) -> Hyperparame
 def _of_journal(
     tuner: HyperparameterTuner, folder: str | None, head: Mapping[str, Any], estimator: Any
 ) -> HyperparameterTuner:
+    resume = Resume(
+        head["name"], False, made(head.get("evaluator"), head.get("metric", "")), head.get("validation", ""), folder
+    )
     if estimator is None:
-        raise ValidationError(
-            f"run {head['name']!r} is a driver's, whose estimator is not kept: attach({head['name']!r}, estimator=...)",
-            "attach",
-        )
+        call = command(folder or resume.name, resume.evaluator, resume.validation == DATASET)
+        raise ValidationError(f"run {resume.name!r} is a driver's, whose estimator is not kept: {call}", "attach")
     ranges = from_json(head["ranges"])
     _, problems = resolve(estimator, ranges)
     if problems:
@@ -79,7 +124,7 @@ def _of_journal(
     tuner.setParams(**head["params"]).setEstimator(estimator).setRanges(ranges).setConfigs(head["configs"])
     if folder is not None:
         tuner._set(checkpointDir=folder)
-    tuner._resume = Resume(head["name"], False)
+    tuner._resume = resume
     return tuner
 
 
@@ -90,14 +135,16 @@ def _of_service(
     several = description.get("TrainingJobDefinitions")
     estimators: dict[str, Any] = {}
     ranges: dict[str, Any] = {}
+    around = False
     for definition in several or [description["TrainingJobDefinition"]]:
         key = definition.get("DefinitionName", "") if several else ""
         given = estimator.get(key) if isinstance(estimator, Mapping) else estimator
         one = given if given is not None else _estimator_of(definition)
         found = from_request(definition.get("HyperParameterRanges") or config.get("ParameterRanges", {}), one)
-        _, problems = resolve(one, found)
+        tuned, problems = resolve(one, found)
         if problems:
             raise ValidationError([f"the estimator is not what was tuned: {p}" for p in problems], "attach")
+        around = around or _around(tuning_runs.stages_of(one, tuned))
         estimators[key], ranges[key] = one, found
     goals = {d.get("DefinitionName", ""): d["TuningObjective"] for d in several or ()}
     goals = goals or {"": config["HyperParameterTuningJobObjective"]}
@@ -118,8 +165,16 @@ def _of_service(
         runOn="service",
     )
     tuner.setEstimator(estimators if several else estimators[""]).setRanges(ranges if several else ranges[""])
-    tuner._resume = Resume(name, True)
+    # Only stages around the tuned one are fitted again, on the split of before.
+    held = TuningJob(tuner._resolved_session(), name).tags().get(TAG_VALIDATION, "") if around else ""
+    tuner._set(**validation_params(held))
+    tuner._resume = Resume(name, True, validation=held)
     return tuner
+
+
+def _around(stages: tuning_runs.Stages) -> bool:
+    """Tell whether stages around the tuned one have to be fitted again for the best model."""
+    return bool(stages.before or stages.after)
 
 
 def _estimator_of(definition: Mapping[str, Any]) -> Any:
@@ -174,7 +229,9 @@ def wait(tuner: HyperparameterTuner, resume: Resume, dataset: DataFrame | None =
     parts = []
     for candidate in candidates:
         stages = tuning_runs.stages_of(candidate.estimator, candidate.tuned)
-        if dataset is None and (stages.before or stages.after):
+        if _around(stages):
+            tuner._refuse(lacking(tuner), "attach")
+        if dataset is None and _around(stages):
             raise ValidationError(
                 f"{stages.first.uid} has stages around it that must be fitted again; give fit the DataFrame of before",
                 "attach",

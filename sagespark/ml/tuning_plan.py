@@ -16,7 +16,11 @@ from sagespark.ml.requests import Request, Scope, compact
 
 if TYPE_CHECKING:
     from sagespark.data.shards import StagingReport
+    from sagespark.ml.tuning import HyperparameterTuner
 
+TAG_VALIDATION = "sagespark:validation"
+"""Tag of a tuning job: how rows are held out, as `validation` writes it; no description of the service has it."""
+DATASET = "validationDataset"
 SERVICE_STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
 _SPECIFICATION = ("TrainingImage", "AlgorithmName", "TrainingInputMode", "MetricDefinitions")
 _PASSED = (
@@ -247,6 +251,26 @@ def _ranges(v: Mapping[str, Any], candidate: Candidate) -> Request:
     return found
 
 
+def metrics(given: Any, names: Sequence[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the objective metric by the estimators' names, and what is wrong with it in words.
+
+    Parameters
+    ----------
+    given : str, dict or None
+        ``objectiveMetricName``.
+    names : sequence of str or None
+        The estimators' names; None: there is one, without a name.
+    """
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(names or [""], given), []
+    if names is None:
+        return None, [f"objectiveMetricName must be a string where one estimator is tuned, but got {given!r}"]
+    if set(given) != set(names):
+        text = f"must have the estimators' names {sorted(names)}, but got {sorted(given)}"
+        return None, [f"objectiveMetricName {text}"]
+    return dict(given), []
+
+
 def objective(estimator: Any, metric: str, kind: str | None) -> tuple[Objective | None, list[str]]:
     """Return the objective of an estimator's training jobs, and what is wrong with it in words.
 
@@ -278,6 +302,23 @@ def objective(estimator: Any, metric: str, kind: str | None) -> tuple[Objective 
     if kind is not None and kind != row.direction:
         return None, [f"objectiveType: {metric} of {spec.name} is to {row.direction}, but got {kind!r}; leave it out"]
     return Objective(metric, row.direction), []
+
+
+def validation(tuner: HyperparameterTuner) -> str:
+    """Return in words how a tuner holds rows out, empty where nothing was said; `validation_params` reads it again."""
+    if tuner.getValidationDataset() is not None:
+        return DATASET
+    if (column := tuner._value("validationIndicatorCol")) is not None:
+        return f"validationIndicatorCol {column}"
+    return f"trainRatio {tuner._value('trainRatio')!r}" if tuner.isSet(tuner.trainRatio) else ""
+
+
+def validation_params(text: str) -> dict[str, Any]:
+    """Return the Params that `validation` wrote down; a dataset is none of them."""
+    name, _, value = text.partition(" ")
+    if name == "trainRatio":
+        return {name: float(value)}
+    return {name: value} if name == "validationIndicatorCol" else {}
 
 
 def grid_size(v: Mapping[str, Any], candidates: Sequence[Candidate]) -> int:

@@ -13,9 +13,9 @@ from sagespark.bayesopt import Bayesian, Grid, Manual, Random, Sobol, Strategy
 from sagespark.core.clock import Clock, SystemClock
 from sagespark.core.errors import ValidationError
 from sagespark.core.names import MAX_TUNING_JOB_NAME, Names
-from sagespark.ml import tuning_ranges
+from sagespark.ml import tuning_attach, tuning_ranges
 from sagespark.ml.tuning_journal import Journal, journal
-from sagespark.ml.tuning_plan import Candidate
+from sagespark.ml.tuning_plan import Candidate, validation
 from sagespark.ml.tuning_trials import Trial
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ class RunState:
         resumes = self._tuner._resume is not None or self._tuner._value("checkpointDir") is not None
         if rows and not resumes:
             raise ValidationError(
-                f"a run named {self.name!r} exists; go on with it by HyperparameterTuner.attach({self.name!r}, "
-                "estimator=...), or take another tuningJobName",
+                f"a run named {self.name!r} exists; go on with it by {self.command}, or take another tuningJobName",
                 self._tuner.uid,
             )
         if not rows:
@@ -95,6 +94,16 @@ class RunState:
         self._strategy = self._make(history)
         self._saved = len(self._strategy.history)
 
+    @property
+    def command(self) -> str:
+        """The call that goes on with this run, with all that it cannot keep."""
+        tuner = self._tuner
+        evaluator = tuner.getEvaluator()
+        kind = None if evaluator is None else type(evaluator).__name__
+        made = tuning_attach.made(kind, self._candidate.objective.metric)
+        dataset = tuner.getValidationDataset() is not None
+        return tuning_attach.command(tuner._value("checkpointDir") or self.name, made, dataset)
+
     def _head(self) -> dict[str, Any]:
         """Return the row that says what is searched: a run goes on only as it began."""
         tuner, objective = self._tuner, self._candidate.objective
@@ -106,6 +115,7 @@ class RunState:
             "metric": objective.metric,
             "direction": objective.direction,
             "evaluator": None if evaluator is None else type(evaluator).__name__,
+            "validation": validation(tuner),
             "seed": self.seed,
             "configs": tuner.getConfigs(),
             "levels": tuner._value("levels"),
@@ -115,9 +125,10 @@ class RunState:
 
     def _check(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         found = [
-            f"{name} was {before.get(name)!r} and is {now[name]!r}"
+            f"{name} was {before[name]!r} and is {now[name]!r}"
             for name in now
-            if name != "params" and before.get(name) != now[name]
+            # Journals of earlier versions do not say how rows were held out.
+            if name != "params" and name in before and before[name] != now[name]
         ]
         if found:
             found.append("a run goes on only as it began; take another checkpointDir or name for a new one")

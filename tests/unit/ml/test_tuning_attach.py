@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.ml import Pipeline
+from pyspark.ml.linalg import VectorUDT
+from pyspark.sql.types import BooleanType, StructField, StructType
 
 from sagespark.aws.session import SageMakerSession
 from sagespark.aws.tuning_job import TuningJob
 from sagespark.bayesopt import Continuous, Integer
+from sagespark.core.errors import ValidationError
 from sagespark.ml import SageMakerEstimator, tuning_service
 from sagespark.ml.clustering import KMeans
+from sagespark.ml.feature import PCA
 from sagespark.ml.listeners import JobEvent, Listener
 from sagespark.ml.tuning import HyperparameterTuner
+from sagespark.ml.tuning_driver import _Run
 from sagespark.ml.tuning_journal import FileJournal
 from support.scripted import Script
 
@@ -179,6 +185,46 @@ def test_trials_are_in_the_order_of_their_numbers(aws: SageMakerSession, script:
     assert [t.name for t in tuning_service.trials(TuningJob(aws, "tune"), tuner._candidates()[0])] == ["c", "b", "a"]
 
 
+@pytest.mark.parametrize(
+    ("given", "held"),
+    [
+        ({"validationIndicatorCol": "held"}, "validationIndicatorCol held"),
+        ({"trainRatio": 0.6}, "trainRatio 0.6"),
+        ({"validationIndicatorCol": "a column (b)"}, None),
+        ({}, None),
+    ],
+)
+def test_a_pipeline_is_fitted_again_on_the_rows_of_before(
+    aws: SageMakerSession, script: Script, given: dict[str, Any], held: str | None
+) -> None:
+    asked = HyperparameterTuner(
+        estimator=KMeans(k=2), ranges={"epochs": Integer(1, 9)}, objectiveMetricName="test:msd", **given
+    ).setSagemakerSession(aws)
+    fields = [StructField("features", VectorUDT()), StructField("held", BooleanType())]
+    plan = asked.plan(StructType([*fields, StructField("a column (b)", BooleanType())]))
+    tags = {t["Key"]: t["Value"] for t in plan.tuningJob["Tags"]}
+    # A name that no tag can hold is not written down.
+    assert tags.get("sagespark:validation") == held
+    script.always["DescribeHyperParameterTuningJob"] = description()
+    script.always["ListTags"] = {"Tags": plan.tuningJob["Tags"]}
+    tuner = HyperparameterTuner.attach("tune", Pipeline(stages=[PCA(k=2), own("loss")]), aws)
+    expected = given if held else {}
+    assert tuner.getValidationIndicatorCol() == expected.get("validationIndicatorCol")
+    assert tuner.getTrainRatio() == expected.get("trainRatio", 0.75)
+    # Alone, the stage that was tuned is not fitted again.
+    script.sent.clear()
+    HyperparameterTuner.attach("tune", own("loss"), aws)
+    assert script.operations == ["DescribeHyperParameterTuningJob"]
+
+
+def test_held_out_rows_that_were_a_dataset_are_asked_for(aws: SageMakerSession, script: Script) -> None:
+    script.always["DescribeHyperParameterTuningJob"] = description()
+    script.always["ListTags"] = {"Tags": [{"Key": "sagespark:validation", "Value": "validationDataset"}]}
+    tuner = HyperparameterTuner.attach("tune", Pipeline(stages=[PCA(k=2), own("loss")]), aws)
+    with pytest.raises(ValidationError, match=r"attach\('tune', estimator=..., validationDataset=...\)"):
+        tuner.wait()
+
+
 # -- the driver's -----------------------------------------------------------------------------------------------------
 
 
@@ -196,3 +242,68 @@ def test_a_folder_needs_no_slash(aws: SageMakerSession, tmp_path: Path, monkeypa
     tuner = HyperparameterTuner.attach("run1", KMeans(), aws)
     assert tuner.getCheckpointDir() == "run1"
     assert tuner.getRanges() == {"tol": Continuous(0.0, 1.0)}
+
+
+class Evaluator:
+    """An MLlib evaluator, as far as a tuner asks."""
+
+    def evaluate(self, frame: Any) -> float:
+        raise NotImplementedError
+
+    def isLargerBetter(self) -> bool:
+        return False
+
+    def getMetricName(self) -> str:
+        return "rmse"
+
+
+class Rows:
+    """A DataFrame, as far as a tuner asks before it runs."""
+
+    schema = StructType()
+
+
+def run(tuner: HyperparameterTuner) -> _Run:
+    candidates, problems = tuner._candidates()
+    assert problems == []
+    found = _Run(tuner, candidates[0], None)
+    found.open()
+    return found
+
+
+def test_a_run_that_an_evaluator_scored_says_how_to_go_on_and_does(tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    held: Any = Rows()
+    given: dict[str, Any] = {"evaluator": Evaluator(), "validationDataset": held}
+    first = HyperparameterTuner(
+        estimator=KMeans(), ranges={"tol": Continuous(0.0, 1.0)}, strategy="Random", checkpointDir=folder, **given
+    )
+    command = f"HyperparameterTuner.attach({folder!r}, estimator=..., "
+    command += "evaluator=Evaluator(metricName='rmse', ...), validationDataset=...)"
+    assert run(first).command == command
+    with pytest.raises(ValidationError, match=r"whose estimator is not kept") as caught:
+        HyperparameterTuner.attach(folder)
+    assert command in str(caught.value)
+    bare = HyperparameterTuner.attach(folder, KMeans())
+    with pytest.raises(ValidationError, match="could not be kept, evaluator and validationDataset") as caught:
+        bare._fit(held)
+    assert command in str(caught.value)
+    assert run(HyperparameterTuner.attach(folder, KMeans(), **given)).name == run(first).name
+
+
+def test_a_run_goes_on_with_the_rows_that_it_began_with(tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    given: dict[str, Any] = {"evaluator": Evaluator()}
+    asked = HyperparameterTuner(
+        estimator=KMeans(), ranges={"tol": Continuous(0.0, 1.0)}, strategy="Random", checkpointDir=folder, **given
+    )
+    run(asked.setTrainRatio(0.6))
+    resumed = HyperparameterTuner.attach(folder, KMeans(), **given)
+    assert resumed.getTrainRatio() == 0.6
+    run(resumed)
+    with pytest.raises(ValidationError, match=r"validation was 'trainRatio 0.6' and is 'validationIndicatorCol held'"):
+        run(resumed.setValidationIndicatorCol("held"))
+    # Journals of earlier versions do not say.
+    path = tmp_path / "run" / "trials.jsonl"
+    path.write_text(path.read_text().replace('"validation": "trainRatio 0.6", ', ""))
+    run(resumed)
