@@ -28,7 +28,7 @@ from sagespark.ml.requests import Scope
 from sagespark.ml.tuning_arguments import TunerArguments, WarmStart
 from sagespark.ml.tuning_model import HyperparameterTunerModel
 from sagespark.ml.tuning_plan import Candidate, Objective, TuningPlan, grid_size, make, objective
-from sagespark.ml.tuning_ranges import any_config, as_json, configured, resolve
+from sagespark.ml.tuning_ranges import any_config, as_json, configured, hinted, resolve
 from sagespark.ml.tuning_trials import Trial
 from sagespark.ml.tuning_wire import completed
 
@@ -49,7 +49,7 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
         ``ranges``, and where they differ ``objectiveMetricName``, are dicts with the same names then.
     ranges : dict
         Ranges (`sagespark.bayesopt`: Continuous, Integer, Categorical) by Param, or by a name that exactly one stage
-        has.
+        has. With ``autotune``, an example value in a range's place lets the service choose the range.
     evaluator : Evaluator or None
         MLlib's, on the transformed validation rows, instead of ``objectiveMetricName``.
     validationDataset : DataFrame or None
@@ -227,7 +227,7 @@ class HyperparameterTuner(TunerArguments, Estimator[HyperparameterTunerModel]):
         found = []
         for name, one in each.items():
             own = ranges.get(name, {}) if several else ranges
-            tuned, more = resolve(one, own)
+            tuned, more = resolve(one, hinted(own, self._value("autotune")))
             problems += more
             if not own and not self._value("autotune"):
                 problems.append("ranges must hold at least one range")

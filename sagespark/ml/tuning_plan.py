@@ -244,7 +244,7 @@ def _ranges(v: Mapping[str, Any], candidate: Candidate) -> Request:
     found: Request = {}
     for t in candidate.tuned:
         kind, entry = t.to_range()
-        if v["strategy"] == "Grid" and not isinstance(t.range, Categorical):
+        if v["strategy"] == "Grid" and not isinstance(t.range, Categorical | tuning_ranges.Hint):
             values = [t.to_wire(x) for x in t.range.levels(min(v["levels"], tuning_ranges.MOST_VALUES))]
             kind, entry = "CategoricalParameterRanges", {"Name": t.wire, "Values": values}
         found.setdefault(kind, []).append(entry)
@@ -326,8 +326,8 @@ def grid_size(v: Mapping[str, Any], candidates: Sequence[Candidate]) -> int:
     total = 0
     for candidate in candidates:
         size = 1
-        for t in candidate.tuned:
-            size *= len(t.range.levels(min(v["levels"], tuning_ranges.MOST_VALUES)))
+        for parameter in tuning_ranges.space(candidate.tuned).ranges.values():
+            size *= len(parameter.levels(min(v["levels"], tuning_ranges.MOST_VALUES)))
         total += size
     return total
 

@@ -28,6 +28,13 @@ KINDS = {
 
 
 @dataclass(frozen=True)
+class Hint:
+    """An example value of a hyperparameter whose range Autotune chooses."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
 class Tuned:
     """One tuned hyperparameter.
 
@@ -35,7 +42,7 @@ class Tuned:
     ----------
     name : str
         As the user names it: in trials, plots and configurations.
-    range : Continuous, Integer or Categorical
+    range : Continuous, Integer, Categorical or Hint
     stage : Params
         The stage that has it.
     param : Param or None
@@ -45,7 +52,7 @@ class Tuned:
     """
 
     name: str
-    range: Range
+    range: Range | Hint
     stage: Any
     param: Param[Any] | None
     wire: str | None
@@ -56,15 +63,21 @@ class Tuned:
         spec = self.stage._spec if isinstance(self.stage, Stage) else None
         return spec[self.wire] if spec is not None and self.wire is not None else None
 
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The bounds of the range, or all its values where it has none."""
+        if isinstance(self.range, Hint):
+            return (self.range.value,)
+        if isinstance(self.range, Categorical):
+            return tuple(self.range.values)
+        return (self.range.minValue, self.range.maxValue)
+
     def problems(self) -> list[str]:
         """Return what the Param refuses of the range's values."""
         if self.param is None:
             return []
-        bounds = (
-            self.range.values if isinstance(self.range, Categorical) else (self.range.minValue, self.range.maxValue)
-        )
         found = []
-        for value in bounds:
+        for value in self.ends:
             try:
                 self.param.typeConverter(value)
             except (TypeError, ValueError) as error:
@@ -92,6 +105,8 @@ class Tuned:
     def to_range(self) -> tuple[str, dict[str, Any]]:
         """Return the list of ``ParameterRanges`` that the range belongs to, and its entry there."""
         assert self.wire is not None
+        if isinstance(self.range, Hint):
+            return "AutoParameters", {"Name": self.wire, "ValueHint": self.to_wire(self.range.value)}
         if isinstance(self.range, Categorical):
             return KINDS[Categorical], {"Name": self.wire, "Values": [self.to_wire(v) for v in self.range.values]}
         bounds = {"MinValue": repr(self.range.minValue), "MaxValue": repr(self.range.maxValue)}
@@ -108,6 +123,15 @@ def nested(estimator: Any) -> Iterator[Any]:
         yield from nested(estimator.getClassifier())
 
 
+def hinted(ranges: Mapping[Any, Any], autotune: bool) -> dict[Any, Any]:
+    """Return ranges with plain values as hints, which only Autotune takes."""
+    if autotune:
+        return {
+            key: Hint(value) if isinstance(value, bool | int | float | str) else value for key, value in ranges.items()
+        }
+    return {key: value.value if isinstance(value, Hint) else value for key, value in ranges.items()}
+
+
 def resolve(estimator: Any, ranges: Mapping[Any, Any]) -> tuple[list[Tuned], list[str]]:
     """Return what is tuned, in order, and everything that is wrong with it in words."""
     stages = list(nested(estimator))
@@ -115,7 +139,7 @@ def resolve(estimator: Any, ranges: Mapping[Any, Any]) -> tuple[list[Tuned], lis
     problems: list[str] = []
     for key, parameter in ranges.items():
         label = key.name if isinstance(key, Param) else key
-        if not isinstance(parameter, Continuous | Integer | Categorical):
+        if not isinstance(parameter, Continuous | Integer | Categorical | Hint):
             problems.append(
                 f"ranges[{label!r}] must be a Continuous, Integer or Categorical range, but got {parameter!r}"
             )
@@ -148,7 +172,7 @@ def resolve(estimator: Any, ranges: Mapping[Any, Any]) -> tuple[list[Tuned], lis
 
 def space(tuned: Sequence[Tuned]) -> Space:
     """Return the search space."""
-    return Space({t.name: t.range for t in tuned})
+    return Space({t.name: t.range for t in tuned if not isinstance(t.range, Hint)})
 
 
 def configured(estimator: Any, tuned: Sequence[Tuned], config: Mapping[str, Any]) -> Any:
@@ -166,10 +190,10 @@ def configured(estimator: Any, tuned: Sequence[Tuned], config: Mapping[str, Any]
 
 def any_config(tuned: Sequence[Tuned]) -> dict[str, Any]:
     """Return some configuration, for plans that need all values and use none of these."""
-    return {t.name: t.range.levels(1)[0] for t in tuned}
+    return {t.name: t.range.value if isinstance(t.range, Hint) else t.range.levels(1)[0] for t in tuned}
 
 
-def _named(name: str, parameter: Range, stage: Any) -> Tuned | None:
+def _named(name: str, parameter: Range | Hint, stage: Any) -> Tuned | None:
     """Return the Param or hyperparameter of a stage that goes by a name, None where there is none."""
     if isinstance(stage, SageMakerEstimator) and not stage.hasParam(name):
         return Tuned(name, parameter, stage, None, name)
@@ -180,7 +204,7 @@ def _named(name: str, parameter: Range, stage: Any) -> Tuned | None:
     return _of_param(name, parameter, stage, stage.getParam(name)) if stage.hasParam(name) else None
 
 
-def _of_param(name: str, parameter: Range, stage: Any, param: Param[Any]) -> Tuned:
+def _of_param(name: str, parameter: Range | Hint, stage: Any, param: Param[Any]) -> Tuned:
     spec = stage._spec if isinstance(stage, Stage) else None
     wire = None if spec is None else spec.names().get(param.name)
     return Tuned(name, parameter, stage, param, wire)
@@ -212,7 +236,9 @@ def as_json(tuned: Sequence[Tuned]) -> list[dict[str, Any]]:
     rows = []
     for t in tuned:
         row: dict[str, Any] = {"name": t.name, "kind": type(t.range).__name__}
-        if isinstance(t.range, Categorical):
+        if isinstance(t.range, Hint):
+            row["value"] = t.range.value
+        elif isinstance(t.range, Categorical):
             row["values"] = list(t.range.values)
         else:
             row |= {"minValue": t.range.minValue, "maxValue": t.range.maxValue, "scaling": t.range.scaling}
@@ -220,11 +246,12 @@ def as_json(tuned: Sequence[Tuned]) -> list[dict[str, Any]]:
     return rows
 
 
-def from_json(rows: Sequence[Mapping[str, Any]]) -> dict[str, Range]:
+def from_json(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the ranges that :func:`as_json` gave, by name."""
-    found: dict[str, Range] = {}
+    kinds = {kind.__name__: kind for kind in (Continuous, Integer, Categorical, Hint)}
+    found: dict[str, Any] = {}
     for row in rows:
-        kind = {"Continuous": Continuous, "Integer": Integer, "Categorical": Categorical}.get(row["kind"])
+        kind = kinds.get(row["kind"])
         if kind is None:
             raise ValidationError(f"a range is Continuous, Integer or Categorical, but got {row['kind']!r}", "ranges")
         found[row["name"]] = kind(**{k: v for k, v in row.items() if k not in ("name", "kind")})

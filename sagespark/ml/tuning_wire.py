@@ -13,20 +13,22 @@ from sagespark.bayesopt import Categorical, Continuous, Integer
 from sagespark.bayesopt.ranges import Range
 from sagespark.ml.stage import Stage
 from sagespark.ml.tuning_plan import Candidate
-from sagespark.ml.tuning_ranges import nested, resolve
+from sagespark.ml.tuning_ranges import Hint, nested, resolve
 
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
 
-def from_request(ranges: Mapping[str, Any], estimator: Any) -> dict[str, Range]:
+def from_request(ranges: Mapping[str, Any], estimator: Any) -> dict[str, Range | Hint]:
     """Return ``ParameterRanges`` as this package has them, categories as the estimator's hyperparameters have them."""
-    found: dict[str, Range] = {}
+    found: dict[str, Range | Hint] = {}
     for row in ranges.get("ContinuousParameterRanges", ()):
         found[row["Name"]] = Continuous(float(row["MinValue"]), float(row["MaxValue"]), row.get("ScalingType", "Auto"))
     for row in ranges.get("IntegerParameterRanges", ()):
         found[row["Name"]] = Integer(int(row["MinValue"]), int(row["MaxValue"]), row.get("ScalingType", "Auto"))
     for row in ranges.get("CategoricalParameterRanges", ()):
         found[row["Name"]] = _categories(estimator, row["Name"], row["Values"])
+    for row in ranges.get("AutoParameters", ()):
+        found[row["Name"]] = Hint(_categories(estimator, row["Name"], [row["ValueHint"]]).values[0])
     return found
 
 
@@ -44,13 +46,13 @@ def completed(candidates: Sequence[Candidate], rows: Sequence[Mapping[str, Any]]
     """
     found = []
     for candidate in candidates:
-        known = {t.wire for t in candidate.tuned}
+        tuned = [t for t in candidate.tuned if not isinstance(t.range, Hint)]
+        known = {t.wire for t in tuned}
         seen: dict[str, list[str]] = {}
         for row in rows:
             if len(candidates) == 1 or row.get("TrainingJobDefinitionName", "") == candidate.name:
                 for wire, text in row["TunedHyperParameters"].items():
                     seen.setdefault(wire, []).append(text)
-        tuned = list(candidate.tuned)
         for wire in sorted(seen.keys() - known):
             more, problems = resolve(candidate.estimator, {wire: _seen(candidate.estimator, wire, seen[wire])})
             # What the estimator does not know is no Param of its model either.

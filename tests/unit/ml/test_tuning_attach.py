@@ -21,6 +21,7 @@ from sagespark.ml.listeners import JobEvent, Listener
 from sagespark.ml.tuning import HyperparameterTuner
 from sagespark.ml.tuning_driver import _Run
 from sagespark.ml.tuning_journal import FileJournal
+from sagespark.ml.tuning_ranges import Hint
 from support.scripted import Script
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/tune"
@@ -133,7 +134,8 @@ def test_what_autotune_chose_is_known_by_the_trials(aws: SageMakerSession, scrip
     objective = {"Type": "Minimize", "MetricName": "test:msd"}
     described = description(Autotune={"Mode": "Enabled"}, BestTrainingJob=rows[0])
     config = described["HyperParameterTuningJobConfig"]
-    config |= {"HyperParameterTuningJobObjective": objective, "ParameterRanges": {}}
+    hints = {"AutoParameters": [{"Name": "k", "ValueHint": "12"}]}
+    config |= {"HyperParameterTuningJobObjective": objective, "ParameterRanges": hints}
     script.always["DescribeHyperParameterTuningJob"] = described
     script.always["ListTrainingJobsForHyperParameterTuningJob"] = {"TrainingJobSummaries": rows}
     script.always["DescribeTrainingJob"] = {
@@ -152,6 +154,7 @@ def test_what_autotune_chose_is_known_by_the_trials(aws: SageMakerSession, scrip
     tuner = HyperparameterTuner.attach("tune", km, aws)
     assert tuner.getAutotune()
     assert not tuner.isSet(tuner.maxJobs)
+    assert tuner.getRanges() == {"k": Hint(12)}
     model = tuner.wait()
     # KMeans has no hyperparameter of the third name.
     assert model.bestParams == {"k": 2, "init_method": "random"}

@@ -23,7 +23,7 @@ from sagespark.ml.feature import PCA
 from sagespark.ml.frameworks import SKLearn
 from sagespark.ml.tuning import HyperparameterTuner, HyperparameterTunerModel, Trial, WarmStart
 from sagespark.ml.tuning_journal import FileJournal, journal
-from sagespark.ml.tuning_ranges import as_json, configured, from_json, resolve
+from sagespark.ml.tuning_ranges import Hint, as_json, configured, from_json, resolve
 from sagespark.ml.tuning_runs import stages_of
 from sagespark.ml.tuning_wire import from_request
 from support.clocks import FakeClock
@@ -180,6 +180,27 @@ def test_autotune_chooses_what_is_not_set(aws: SageMakerSession) -> None:
     config = asked.setMaxJobs(30).setEarlyStoppingType("Off").plan(SCHEMA).tuningJob["HyperParameterTuningJobConfig"]
     assert config["ResourceLimits"] == {"MaxNumberOfTrainingJobs": 30, "MaxParallelTrainingJobs": 25}
     assert config["TrainingJobEarlyStoppingType"] == "Off"
+
+
+def test_autotune_chooses_the_range_around_an_example(aws: SageMakerSession) -> None:
+    km = KMeans()
+    asked = tuner(aws, estimator=km, autotune=True, ranges={km.k: 12, "epochs": Integer(1, 3), "initMethod": "random"})
+    request = asked.plan(SCHEMA).resolve([{"train": report(3, "train"), "test": report(3, "test")}]).tuningJob
+    check(request)
+    ranges = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    hints = [{"Name": "k", "ValueHint": "12"}, {"Name": "init_method", "ValueHint": "random"}]
+    assert ranges["AutoParameters"] == hints
+    assert [r["Name"] for r in ranges["IntegerParameterRanges"]] == ["epochs"]
+    assert request["TrainingJobDefinition"]["StaticHyperParameters"] == {"feature_dim": "3"}
+    tuned = asked._candidates()[0][0].tuned
+    assert resolve(km, from_json(as_json(tuned)))[0][0].range == tuned[0].range
+    # An attached tuner asks for the same.
+    assert from_request({"AutoParameters": hints}, km) == {"k": Hint(12), "init_method": Hint("random")}
+    for wrong, text in (({"k": 0}, "k must be an integer"), ({"k": [3]}, "must be a Continuous, Integer or Cat")):
+        with pytest.raises(ValidationError, match=text):
+            asked.copy().setRanges(wrong).plan(SCHEMA)
+    with pytest.raises(ValidationError, match="range, but got 12"):
+        asked.setAutotune(False).plan(SCHEMA)
 
 
 def test_tags_of_the_estimator_and_of_the_tuner_are_on_all_jobs(aws: SageMakerSession) -> None:
