@@ -4,6 +4,7 @@
 2. As long as the limit allows, the strategy is asked for a configuration; the journal gets it before anything starts.
 3. Trials run in threads; each outcome goes to the strategy and the journal in the order in which it comes.
 4. A killed driver goes on from the journal: trials that ended are known, training jobs that run are waited for.
+5. Where time is up, or a criterion is met, before the limit, training jobs that run are asked to stop.
 """
 
 from __future__ import annotations
@@ -92,6 +93,9 @@ class _Run(RunState):
         self._models: dict[int, Any] = {}
         self._done: queue.Queue[tuple[int, Outcome | BaseException]] = queue.Queue()
         self._running: set[int] = set()
+        self._stopping: set[int] = set()
+        self._over = False
+        """Whether the search has ended before its limit."""
         heard = () if session is None else session.listeners
         self._listeners = with_progress((*everywhere(), *heard, *tuner.getListeners()))
         self._event = JobEvent(KIND, "", tuner.uid, params=tuner._given())
@@ -111,10 +115,8 @@ class _Run(RunState):
             model = self._finish(trainer)
         except BaseException as error:
             self._end("Failed", error)
-            error.add_note(
-                f"run {self.name!r} keeps its {len(self._trials)} trials; go on with it by HyperparameterTuner.attach("
-                f"{self._tuner._value('checkpointDir') or self.name!r}, estimator=...).fit(df)"
-            )
+            kept = f"run {self.name!r} keeps its {len(self._trials)} trials"
+            error.add_note(f"{kept}; go on with it by {self.command}.fit(df)")
             raise
         finally:
             trainer.close(bool(self._running))
@@ -133,10 +135,14 @@ class _Run(RunState):
         # pyspark 3.5 takes the session over Connect only, and the function itself otherwise.
         takes_session = is_remote() or not pyspark.__version__.startswith("3.")
         target = inheritable_thread_target(dataset.sparkSession) if takes_session else inheritable_thread_target
+        # What ended the search before the driver was killed ends it now as well.
+        self._over = self._criterion()
         # Those that a former driver launched come first.
         for trial in self._open_trials():
             self._start(trainer, target, trial)
         while True:
+            if self._over or self._criterion():
+                self._stop_all(trainer)
             while len(self._running) < v["maxParallelJobs"] and not self._is_over():
                 asked = self._ask(trainer)
                 if asked is None:
@@ -150,20 +156,34 @@ class _Run(RunState):
         """Tell whether no further trial is launched."""
         v = self._tuner._values()
         grid = v["strategy"] in ("Grid", "Manual") and not self._tuner.isSet(self._tuner.maxJobs)
-        if len(self._trials) >= v["maxJobs"] and not grid:
-            return True
-        most = v.get("maxRuntimeInSeconds")
-        if most is not None and self._clock.monotonic() - self._began >= most:
-            return True
+        return self._over or (len(self._trials) >= v["maxJobs"] and not grid) or self._criterion()
+
+    def _criterion(self) -> bool:
+        """Tell whether the search ends before its limit."""
+        v = self._tuner._values()
         sign = 1.0 if self._candidate.objective.direction == "Minimize" else -1.0
         told = [e["value"] for e in self._strategy.history if e["event"] == "tell" and e["value"] is not None]
         values = [sign * value for value in told]
         goal, patience = v.get("targetObjectiveMetricValue"), v.get("maxJobsNotImproving")
         return (
-            (goal is not None and bool(values) and min(values) <= sign * goal)
+            self._time_is_up()
+            or (goal is not None and bool(values) and min(values) <= sign * goal)
             or (patience is not None and not_improving(values) >= patience)
             or (v["completeOnConvergence"] and has_converged(values, len(self._candidate.tuned)))
         )
+
+    def _time_is_up(self) -> bool:
+        most = self._tuner._values().get("maxRuntimeInSeconds")
+        return most is not None and (self._now() - self.started).total_seconds() >= most
+
+    def _stop_all(self, trainer: Trainer) -> None:
+        """Ask the trials that run to stop, once each."""
+        with self._lock:
+            self._over = True
+            names = [self._trials[number].name for number in sorted(self._running - self._stopping)]
+            self._stopping |= self._running
+        for name in names:
+            trainer.stop(name)
 
     def _ask(self, trainer: Trainer) -> Trial | None:
         """Launch the next trial, None where there is none; the journal has it before it starts."""
@@ -201,13 +221,16 @@ class _Run(RunState):
         """Run a trial, again where the service failed it and that is asked for."""
         attempts = int(self._tuner._value("maxRetryAttempts") or 0)
         job = trial.name
-        if job and not self._exists(job):
+        runs = bool(job) and self._exists(job)
+        if self._over and not runs:
+            return Outcome("Stopped", reason="the search had ended")
+        if job and not runs:
             # The former driver was killed between the journal and the job.
             job = self._again(trainer, trial)
         report = self._report(trial.id) if self._tuner._value("earlyStoppingType") == "Auto" else None
         while True:
             outcome = trainer.run(trial.config, job, report)
-            if not outcome.is_internal or attempts == 0:
+            if not outcome.is_internal or attempts == 0 or self._over:
                 return outcome
             attempts -= 1
             job = self._again(trainer, trial)
@@ -222,6 +245,9 @@ class _Run(RunState):
             self._write(trial=trial.id, config=dict(trial.config), job=job, time=time.isoformat())
             self._trials[trial.id] = replace(trial, name=job, startTime=time)
         create()
+        if self._over:
+            # All were asked to stop before there was this one.
+            trainer.stop(job)
         return job
 
     def _report(self, trial: int) -> Report:
@@ -248,9 +274,10 @@ class _Run(RunState):
                 # With a timeout, an interrupt is heard while waiting.
                 return self._done.get(timeout=0.5)
             except queue.Empty:
-                continue
+                if self._time_is_up():
+                    self._stop_all(trainer)
             except KeyboardInterrupt:
-                subject = Subject(self.name, "", f"HyperparameterTuner.attach({self.name!r}, estimator=...).fit(df)")
+                subject = Subject(self.name, "", f"{self.command}.fit(df)")
                 choice = interrupt.ask(subject)
                 if choice == "wait":
                     continue
@@ -283,6 +310,7 @@ class _Run(RunState):
             self._write(outcome=trial.to_json())
             self._trials[number] = trial
         self._running.discard(number)
+        self._stopping.discard(number)
         self._keep(number, found.model)
         tell(self._listeners, "onTrial", replace(trial, description=found.description, history=found.history))
         self._progress()

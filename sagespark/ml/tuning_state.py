@@ -51,6 +51,8 @@ class RunState:
             or names.make(session.prefix if session is not None else "tuning", limit=MAX_TUNING_JOB_NAME)
         )
         self.seed = int(tuner._value("seed") or 0)
+        self.started = self._clock.now()
+        """When the run began, whichever driver began it."""
         self._journal: Journal = journal(tuner._value("checkpointDir"), session, self.name)
         self._strategy: Strategy
         self._saved = 0
@@ -76,10 +78,11 @@ class RunState:
                 self._tuner.uid,
             )
         if not rows:
-            self._journal.append({**head, "name": self.name, "time": self._now().isoformat()})
+            self._journal.append({**head, "name": self.name, "time": self.started.isoformat()})
         else:
             self._check(rows[0], head)
             self.name = rows[0]["name"]
+            self.started = datetime.fromisoformat(rows[0]["time"])
         history = [event for row in rows for event in row.get("events", ())]
         for row in rows:
             self._staged += row.get("staged", ())

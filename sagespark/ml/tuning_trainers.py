@@ -147,6 +147,8 @@ class JobTrainer:
             description = handle.describe()
             if error.status != "Stopped":
                 return self._outcome("Failed", None, description, error.failureReason or error.message)
+            if self._evaluator is not None:
+                return self._outcome("Stopped", None, description, "the job was stopped before it had a model")
         status = str(description["TrainingJobStatus"])
         if self._evaluator is None:
             value = metrics(description).get(metric)

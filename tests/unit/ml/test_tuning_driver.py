@@ -17,6 +17,7 @@ from sagespark.ml.listeners import Listener
 from sagespark.ml.tuning import HyperparameterTuner, HyperparameterTunerModel, Trial
 from sagespark.ml.tuning_driver import _Run
 from sagespark.ml.tuning_trainers import Outcome, Report, is_the_trials
+from support.clocks import FakeClock
 
 
 class Evaluator:
@@ -200,7 +201,8 @@ def test_what_the_service_refuses_ends_the_run_and_it_goes_on_from_its_folder(tm
     broken = Scripted(outcome)
     with pytest.raises(ServiceError, match="no answer") as caught:
         execute(broken, checkpointDir=str(tmp_path / "run"))
-    assert "go on with it by HyperparameterTuner.attach" in caught.value.__notes__[0]
+    again = f"HyperparameterTuner.attach({str(tmp_path / 'run')!r}, estimator=..., evaluator=Evaluator(...)).fit(df)"
+    assert caught.value.__notes__[0].endswith(f"go on with it by {again}")
     # The job may run on, and read what was staged.
     assert broken.closed == 0
     fine = Scripted(completed)
@@ -211,9 +213,9 @@ def test_what_the_service_refuses_ends_the_run_and_it_goes_on_from_its_folder(tm
     whole = execute(Scripted(completed))
     assert [t.config for t in model._trials] == [t.config for t in whole._trials]
     # All is done: nothing runs, and the model is there again.
-    again = Scripted(completed)
-    assert execute(again, checkpointDir=str(tmp_path / "run")).bestParams == model.bestParams
-    assert again.runs == []
+    idle = Scripted(completed)
+    assert execute(idle, checkpointDir=str(tmp_path / "run")).bestParams == model.bestParams
+    assert idle.runs == []
 
 
 def test_an_interrupt_asks_what_becomes_of_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,3 +266,68 @@ def test_the_strategy_of_the_model_goes_on_as_the_runs() -> None:
     assert [strategy.ask().config["k"] for _ in range(2)] == [5, 6]
     given = {"strategy": "Manual", "configs": [{"tol": 0.1}, {"tol": 0.2}, {"tol": 0.3}], "maxJobs": 2}
     assert execute(Scripted(completed), **given).strategy().ask().config == {"tol": 0.3}
+
+
+class Stoppable(Scripted):
+    """Trials run until they are asked to stop, but for those that the test lets end."""
+
+    def __init__(self, ends: Callable[[int], float | None]) -> None:
+        super().__init__(self._until, jobs=True)
+        self._ends = ends
+        self._asked = threading.Event()
+
+    def _until(self, config: dict[str, Any], number: int, report: Report | None) -> Outcome:
+        value = self._ends(number)
+        if value is not None:
+            return Outcome("Completed", value)
+        assert self._asked.wait(60), "it was not asked to stop"
+        return Outcome("Stopped", 5.0)
+
+    def stop(self, job: str) -> None:
+        super().stop(job)
+        self._asked.set()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
+    monkeypatch.setattr("sagespark.ml.tuning_state.SystemClock", lambda: clock)
+    monkeypatch.setattr(_Run, "_exists", lambda self, job: True)
+    return clock
+
+
+def test_a_criterion_stops_the_trials_that_run(clock: FakeClock) -> None:
+    trainer = Stoppable(lambda number: 0.5 if number == 3 else None)
+    model = execute(trainer, maxParallelJobs=3, targetObjectiveMetricValue=1.0, maxJobs=9)
+    assert sorted(t.status for t in model._trials) == ["Completed", "Stopped", "Stopped"]
+    assert model.bestTrial.value == 0.5
+    assert len(trainer.stopped) == 2
+
+
+def test_trials_that_run_are_stopped_when_time_is_up(clock: FakeClock) -> None:
+    def ends(number: int) -> float | None:
+        if number == 3:
+            clock.advance(600)
+        return 1.0 if number == 1 else None
+
+    model = execute(Stoppable(ends), maxParallelJobs=2, maxRuntimeInSeconds=600, maxJobs=9)
+    assert sorted(t.status for t in model._trials) == ["Completed", "Stopped", "Stopped"]
+
+
+def test_time_counts_from_the_first_drivers_start(
+    clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome(config: dict[str, Any], number: int, report: Report | None) -> Outcome:
+        if number == 3:
+            raise ServiceError("no answer", code="Gone")
+        return completed(config, number, report)
+
+    given: dict[str, Any] = {"checkpointDir": str(tmp_path / "run"), "maxRuntimeInSeconds": 600, "maxParallelJobs": 1}
+    with pytest.raises(ServiceError):
+        execute(Scripted(outcome), **given)
+    clock.advance(600)
+    later = Scripted(completed)
+    model = execute(later, **given)
+    # The third had no job that could be waited for.
+    assert [t.status for t in model._trials] == ["Completed", "Completed", "Stopped"]
+    assert later.runs == []

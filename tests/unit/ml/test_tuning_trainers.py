@@ -62,37 +62,56 @@ class Rows:
     schema = None
 
 
-def test_an_endpoint_that_a_killed_driver_scored_on_is_deleted_by_the_next_one(
-    session: SageMakerSession, script: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hosted = Hosted(script)
-    seen: list[set[tuple[str, str]]] = []
+class Evaluator:
+    """Scores everything alike, and notes what is there meanwhile."""
 
-    class Evaluator:
-        def evaluate(self, frame: Any) -> float:
-            seen.append(set(hosted.there))
-            return 1.0
+    def __init__(self, hosted: Hosted) -> None:
+        self._hosted = hosted
+        self.seen: list[set[tuple[str, str]]] = []
 
-    class Whole:
-        def transform(self, frame: Any) -> Any:
-            return frame
+    def evaluate(self, frame: Any) -> float:
+        self.seen.append(set(self._hosted.there))
+        return 1.0
 
+
+class Whole:
+    def transform(self, frame: Any) -> Any:
+        return frame
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> tuning_runs.Prepared:
     monkeypatch.setattr(tuning_runs, "assemble", lambda *given: Whole())
     km = KMeans(instanceType="ml.m5.large")
     rows: Any = Rows()
-    prepared = tuning_runs.Prepared(
-        Candidate("", km, (), Objective("", "Minimize")),
-        tuning_runs.Stages((), km, (), True, False),
-        [],
-        tuning_runs.Frames(rows, rows),
-    )
+    candidate = Candidate("", km, (), Objective("", "Minimize"))
+    stages = tuning_runs.Stages((), km, (), True, False)
+    return tuning_runs.Prepared(candidate, stages, [], tuning_runs.Frames(rows, rows))
+
+
+def test_an_endpoint_that_a_killed_driver_scored_on_is_deleted_by_the_next_one(
+    session: SageMakerSession, script: Script, prepared: tuning_runs.Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosted = Hosted(script)
+    evaluator = Evaluator(hosted)
     names = {(kind, JOB) for kind in ("Model", "EndpointConfig", "Endpoint")}
     # A killed process deletes nothing.
     with monkeypatch.context() as dead:
         dead.setattr("sagespark.ml.made.HANDLES", ())
-        JobTrainer(session, prepared, Evaluator(), False).run({}, JOB, None)
+        JobTrainer(session, prepared, evaluator, False).run({}, JOB, None)
     assert hosted.there == names
-    outcome = JobTrainer(session, prepared, Evaluator(), False).run({}, JOB, None)
+    outcome = JobTrainer(session, prepared, evaluator, False).run({}, JOB, None)
     assert (outcome.status, outcome.value) == ("Completed", 1.0)
-    assert seen == [names, names]
+    assert evaluator.seen == [names, names]
     assert hosted.there == set()
+
+
+def test_a_job_that_was_stopped_without_a_model_is_not_scored(
+    session: SageMakerSession, script: Script, prepared: tuning_runs.Prepared
+) -> None:
+    hosted = Hosted(script)
+    evaluator = Evaluator(hosted)
+    stopped = {"TrainingJobName": JOB, "TrainingJobArn": "arn", "TrainingJobStatus": "Stopped"}
+    script.always["DescribeTrainingJob"] = stopped
+    outcome = JobTrainer(session, prepared, evaluator, False).run({}, JOB, None)
+    assert (outcome.status, outcome.value, evaluator.seen) == ("Stopped", None, [])
