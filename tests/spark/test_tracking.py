@@ -8,12 +8,17 @@ from typing import Any
 
 import mlflow
 import pytest
+from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import Vectors
+from pyspark.sql.functions import element_at
 
 from sagespark import tracking
 from sagespark.aws.session import SageMakerSession
+from sagespark.bayesopt import Integer
 from sagespark.core.errors import JobFailedError
 from sagespark.ml.clustering import KMeans
+from sagespark.ml.regression import XGBoostRegressor
+from sagespark.ml.tuning import HyperparameterTuner
 
 # One Spark is enough: a listener sees nothing of it.
 pytestmark = pytest.mark.wire
@@ -74,3 +79,32 @@ def test_nothing_is_logged_without_the_call(store: str, frame: Any, session: Sag
     before = len(client.search_runs([e.experiment_id for e in client.search_experiments()]))
     KMeans(k=2, endpointPolicy="never").fit(frame)
     assert len(client.search_runs([e.experiment_id for e in client.search_experiments()])) == before
+
+
+@pytest.mark.parametrize("where", ["service", "driver"])
+def test_trials_are_runs_inside_the_tuners_with_every_value_of_their_logs(
+    experiment: str, frame: Any, session: SageMakerSession, where: str
+) -> None:
+    model = HyperparameterTuner(
+        estimator=XGBoostRegressor(numRound=6, endpointPolicy="never"),
+        ranges={"maxDepth": Integer(1, 5)},
+        objectiveMetricName="train:rmse",
+        strategy="Random",
+        runOn=where,
+        maxJobs=2,
+        maxParallelJobs=2,
+        seed=1,
+    ).fit(frame.withColumn("label", element_at(vector_to_array("features"), 2)))
+    (tuner,) = [run for run in runs(experiment) if run.info.run_name == model.tuningJobName]
+    trials = {run.info.run_name: run for run in runs(experiment) if "mlflow.parentRunId" in run.data.tags}
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials.values()} == {tuner.info.run_id}
+    assert set(trials) == {row.trainingJobName for row in model.trials.collect()}
+    assert {run.info.status for run in (tuner, *trials.values())} == {"FINISHED"}
+    for run in trials.values():
+        history = sorted(
+            mlflow.MlflowClient().get_metric_history(run.info.run_id, "train:rmse"), key=lambda metric: metric.step
+        )
+        # One a round.
+        assert [metric.step for metric in history] == list(range(6))
+        assert sorted((metric.value for metric in history), reverse=True) == [metric.value for metric in history]
+        assert run.data.metrics["objective"] == pytest.approx(history[-1].value)
