@@ -94,24 +94,6 @@ class MetricsFollower:
         return {name: tuple(points) for name, points in self._found.items()}
 
 
-class MetricFollower:
-    """Read every value of one metric; see `MetricsFollower`."""
-
-    def __init__(self, job: TrainingJob, metric: str) -> None:
-        self._follower = MetricsFollower(job, metric)
-        self._metric = metric
-
-    def values(self, description: Mapping[str, Any]) -> list[float]:
-        """Return the finite values so far, in the order of the first host's log. Calls GetLogEvents.
-
-        Raises
-        ------
-        ServiceError
-            If the service refuses to show the log.
-        """
-        return [point.value for point in self._follower.read(description).get(self._metric, ())]
-
-
 def _number(text: str | None) -> float:
     try:
         return float(text or "nan")

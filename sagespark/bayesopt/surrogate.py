@@ -231,6 +231,7 @@ class Surrogate:
         mu, sigma = self.posteriors.moments(points)
         sigma = sigma * self.calibration
         out = np.zeros((len(deviations), len(points)))
+        beyond = max(self.data.worst - float(self.data.scale.inverse(np.array(WORST))), 0.0)
         lowest = float(np.min(self.data.v[self.data.groups == 0], initial=np.inf))
         lowest = lowest if np.isfinite(lowest) else float(np.min(self.data.v))
         for m, i in enumerate(self.members):
@@ -241,7 +242,6 @@ class Surrogate:
                 v = inverse(family, t, T, lowest)
                 y = self.data.scale.inverse(v)
                 if deviation > 0.0:
-                    beyond = max(self.data.worst - float(self.data.scale.inverse(np.array(WORST))), 0.0)
                     y = y + beyond * np.clip((v - NEAR_CEILING) / (WORST - NEAR_CEILING), 0.0, 1.0) ** 2
                 out[row] += y / len(self.members)
         return out

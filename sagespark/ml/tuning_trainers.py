@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from pyspark.ml import Pipeline, PipelineModel
 
 from sagespark.aws.session import SageMakerSession
-from sagespark.aws.training_job import MetricFollower, MetricPoint, TrainingJob, metrics
+from sagespark.aws.training_job import MetricPoint, MetricsFollower, TrainingJob, metrics
 from sagespark.core.errors import EndpointFailedError, InvocationError, JobFailedError, Resource, SageSparkError
 from sagespark.ml import act, cleanup, placement, tuning_runs
 from sagespark.ml.made import HANDLES, Made
@@ -128,7 +128,7 @@ class JobTrainer:
         """Wait for the training job, and score its model."""
         handle = TrainingJob(self._session, job)
         metric = self._candidate.objective.metric
-        logged = MetricFollower(handle, metric)
+        logged = MetricsFollower(handle, metric)
         stopped = False
 
         def heard(description: dict[str, Any]) -> None:
@@ -136,7 +136,7 @@ class JobTrainer:
             if report is None or stopped:
                 return
             # The last values of a job that has ended are what later trials are compared with.
-            worse = report(logged.values(description))
+            worse = report([point.value for point in logged.read(description).get(metric, ())])
             if worse and handle.spec.outcome(description) is None:
                 stopped = True
                 handle.stop()

@@ -6,7 +6,7 @@ import pytest
 
 from sagespark.aws.logs import LogFollower, excerpt, last_lines
 from sagespark.aws.session import SageMakerSession
-from sagespark.aws.training_job import MetricFollower, TrainingJob
+from sagespark.aws.training_job import MetricsFollower, TrainingJob
 from sagespark.core.errors import ServiceError
 from support.scripted import RESET, Script, Sent, error
 
@@ -97,11 +97,15 @@ def test_an_excerpt_shows_the_end(session: SageMakerSession, streams: Streams) -
 def test_a_metric_follower_gives_every_value_of_the_first_host(streams: Streams, session: SageMakerSession) -> None:
     definitions = [{"Name": "train:loss", "Regex": r"loss=(\S+)"}, {"Name": "other", "Regex": "o=(.*)"}]
     description = {"AlgorithmSpecification": {"MetricDefinitions": definitions}}
-    follower = MetricFollower(TrainingJob(session, "job"), "train:loss")
-    assert follower.values(description) == []
+    follower = MetricsFollower(TrainingJob(session, "job"), "train:loss")
+
+    def values() -> list[float]:
+        return [point.value for point in follower.read(description).get("train:loss", ())]
+
+    assert values() == []
     streams.lines["job/algo-1-1"] = ["hello", "loss=3", "loss=3 o=1", "loss=inf", "loss=what"]
     streams.lines["job/algo-10-1"] = ["loss=9"]
-    assert follower.values(description) == [3.0, 3.0]
+    assert values() == [3.0, 3.0]
     streams.lines["job/algo-1-1"] += ["loss=1e-2"]
-    assert follower.values(description) == [3.0, 3.0, 0.01]
-    assert MetricFollower(TrainingJob(session, "job"), "unknown").values(description) == []
+    assert values() == [3.0, 3.0, 0.01]
+    assert MetricsFollower(TrainingJob(session, "job"), "unknown").read(description) == {}

@@ -204,5 +204,6 @@ def test_ranges_that_floats_cannot_hold_are_refused(make: Any, text: str) -> Non
 
 
 def test_categories_may_be_numpys_numbers_and_integers_of_any_size() -> None:
-    assert Categorical([np.int64(2), np.float64(0.5), np.bool_(True)]).values == (2, 0.5, True)  # type: ignore[list-item]
+    numpys: list[Any] = [np.int64(2), np.float64(0.5), np.bool_(True)]
+    assert Categorical(numpys).values == (2, 0.5, True)
     assert Categorical([10**400]).from_unit(0.5) == 10**400

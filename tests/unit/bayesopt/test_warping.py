@@ -75,7 +75,9 @@ def test_the_identity_changes_no_bit(x: list[float]) -> None:
     assert identity(3).slope(points).tolist() == [[1.0] * 3]
     other = Warp(np.array([2.0, 1.0, 1.0]), np.array([1.0, 1.0, 0.5]))
     assert other(points)[0, 1] == x[1]
-    assert warp_of(json.loads(json.dumps(state_of(other))))(points).tolist() == other(points).tolist()  # type: ignore[misc]
+    again = warp_of(json.loads(json.dumps(state_of(other))))
+    assert again is not None
+    assert again(points).tolist() == other(points).tolist()
     assert state_of(None) is None
     assert warp_of(None) is None
 

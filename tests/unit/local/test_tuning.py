@@ -84,7 +84,7 @@ def test_a_training_job_gets_everything_of_its_definition(bench: Bench) -> None:
     }
     del asked["TrainingJobDefinition"]["ResourceConfig"]
     create = bench.create
-    bench.create = lambda r: (sent.append(r), create(r))[1]  # type: ignore[method-assign,func-returns-value]
+    bench.create = lambda r: (sent.append(r), create(r))[1]  # type: ignore[method-assign,func-returns-value]  # a spy
     bench.begin(asked).step()
     job = sent[0]
     assert job["HyperParameters"] == {TUNING_OBJECTIVE: METRIC, "epochs": "4"} | {

@@ -123,7 +123,7 @@ def test_a_keep_alive_period_has_no_effect_and_is_not_shown(service: TuningJobs,
     asked["TrainingJobDefinition"] = definition(ResourceConfig=KIND | {"KeepAlivePeriodInSeconds": 600})
     sent: list[dict[str, Any]] = []
     create = bench.create
-    bench.create = lambda r: (sent.append(r), create(r))[1]  # type: ignore[method-assign,func-returns-value]
+    bench.create = lambda r: (sent.append(r), create(r))[1]  # type: ignore[method-assign,func-returns-value]  # a spy
     service.CreateHyperParameterTuningJob(CONTEXT, asked)
     bench.restart("tune").step()
     assert [job["ResourceConfig"] for job in sent] == [KIND, KIND]
